@@ -1,0 +1,1 @@
+"""Blob stores: where uploaded bytes are kept, by key."""

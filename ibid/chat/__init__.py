@@ -1,0 +1,1 @@
+"""Foundation models that draft answers, behind the `ChatModel` port."""

@@ -1,0 +1,256 @@
+"""The job queue as workers know it: claims with a lease and an attempt number that fences late writers.
+
+A job is claimed under a lease, kept by heartbeats, and ends in a terminal state. Whoever holds a claim passes it to
+every write; a write whose attempt is over raises `LeaseLost` and changes nothing. A message on a broker only says
+that it is worth looking here.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, func, select, update
+from sqlalchemy.orm import Session
+
+from ibid.clock import now
+from ibid.db.tables import Job
+from ibid.errors import Conflict
+from ibid.jobs import end
+from ibid.types import JobKind, JobState
+
+
+class LeaseLost(Conflict):
+    """The attempt is over: the lease expired, the job was cancelled, or another worker has it."""
+
+    code = "lease_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job, as long as `attempt` is the job's current one."""
+
+    id: str
+    kind: JobKind
+    attempt: int
+    collection_id: str
+    document_id: str | None
+    version_id: str | None
+    generation_id: str | None
+
+
+def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> list[Claim]:
+    """Claim waiting jobs, fairest collection first: up to `limit` ingests together, anything else alone."""
+    ids = _candidates(session, limit)
+    if not ids:
+        return []
+    waiting = (
+        select(Job).where(Job.id.in_(ids), Job.state == JobState.QUEUED).with_for_update(skip_locked=True)
+    )
+    rows = {job.id: job for job in session.scalars(waiting)}
+    ordered = [rows[id_] for id_ in ids if id_ in rows]
+    batch = _batch(ordered)
+    moment = now()
+    for job in batch:
+        job.state, job.worker, job.attempt = JobState.RUNNING, worker, job.attempt + 1
+        job.started_at = job.started_at or moment
+        job.heartbeat_at, job.lease_until = moment, moment + lease
+        job.alone = len(batch) == 1
+        job.error_code = job.error_message = None
+        job.revision += 1
+    return [
+        Claim(j.id, JobKind(j.kind), j.attempt, j.collection_id, j.document_id, j.version_id, j.generation_id)
+        for j in batch
+    ]
+
+
+def _candidates(session: Session, limit: int) -> list[str]:
+    """Ids of due jobs: each collection's n-th waiting job counts as its n-th after those it has running."""
+    running = (
+        select(Job.collection_id, func.count().label("n"))
+        .where(Job.state == JobState.RUNNING)
+        .group_by(Job.collection_id)
+        .subquery()
+    )
+    turn = func.row_number().over(partition_by=Job.collection_id, order_by=Job.id)
+    waiting = (
+        select(Job.id, (turn + func.coalesce(running.c.n, 0)).label("turn"))
+        .outerjoin(running, running.c.collection_id == Job.collection_id)
+        .where(Job.state == JobState.QUEUED, Job.not_before <= now())
+        .subquery()
+    )
+    return list(session.scalars(select(waiting.c.id).order_by(waiting.c.turn, waiting.c.id).limit(limit)))
+
+
+def _batch(ordered: Sequence[Job]) -> list[Job]:
+    """The first job alone if it must be; else the ingests that may share a batch with it."""
+    if not ordered:
+        return []
+    first = ordered[0]
+    if first.alone or first.kind != JobKind.INGEST:
+        return [first]
+    return [job for job in ordered if job.kind == JobKind.INGEST and not job.alone]
+
+
+def heartbeat(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> set[str]:
+    """Renew the leases of claims still held; gives the ids of those that are lost or to be cancelled."""
+    moment = now()
+    over = set()
+    for held in claims:
+        renewed = _fenced(session, held, {"heartbeat_at": moment, "lease_until": moment + lease})
+        if not renewed or session.scalar(select(Job.cancel_requested).where(Job.id == held.id)):
+            over.add(held.id)
+    return over
+
+
+def check(session: Session, held: Claim) -> Job:
+    """The claim's job, locked until the transaction ends; raises `LeaseLost` if the attempt is over or cancelled."""
+    job = session.scalar(
+        select(Job)
+        .where(_holds(held), Job.cancel_requested.is_(False))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if job is None:
+        raise LeaseLost(f"Attempt {held.attempt} of job {held.id} is over; its work is dropped.")
+    return job
+
+
+def may_write(session: Session, job_id: str, attempt: int) -> bool:
+    """Whether this attempt is the job's current one and not cancelled: what a store's owner asks before it writes."""
+    current = select(Job.id).where(
+        Job.id == job_id,
+        Job.attempt == attempt,
+        Job.state == JobState.RUNNING,
+        Job.cancel_requested.is_(False),
+    )
+    return session.scalar(current) is not None
+
+
+def progress(
+    session: Session, held: Claim, stage: str, done: int = 0, total: int = 0, unit: str = ""
+) -> None:
+    """Say how far the job is. Progress proves that earlier lost attempts were not its own fault."""
+    job = check(session, held)
+    if job.kind == JobKind.REINDEX and done > job.progress_done:
+        job.failures = 0
+    job.stage, job.progress_done, job.progress_total, job.progress_unit = stage, done, total, unit
+    job.revision += 1
+
+
+def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total: int, unit: str) -> int:
+    """Say how far jobs of a batch are whose work is shared; gives how many of them still go on."""
+    values = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
+    return sum(
+        _fenced(session, held, values | {"revision": Job.revision + 1}, Job.cancel_requested.is_(False))
+        for held in claims
+    )
+
+
+def finish(session: Session, held: Claim, state: JobState, statistics: dict[str, Any] | None = None) -> None:
+    """End the job well."""
+    job = check(session, held)
+    end(job, state)
+    job.statistics = statistics or job.statistics
+
+
+def fail(session: Session, held: Claim, code: str, message: str, *, retryable: bool) -> None:
+    """End the job badly, with a code for programs and a sentence for a person."""
+    job = check(session, held)
+    end(job, JobState.FAILED)
+    job.error_code, job.error_message, job.retryable = code, message, retryable
+
+
+def cancelled(session: Session, held: Claim) -> bool:
+    """End the job as cancelled if that was asked for and the attempt is still ours."""
+    return _fenced(
+        session,
+        held,
+        {
+            "state": JobState.CANCELLED,
+            "lease_until": None,
+            "finished_at": now(),
+            "revision": Job.revision + 1,
+        },
+        Job.cancel_requested.is_(True),
+    )
+
+
+def put_back(
+    session: Session,
+    held: Claim,
+    *,
+    wait: timedelta,
+    reason: tuple[str, str] | None = None,
+    counts: bool = False,
+    alone: bool = False,
+) -> None:
+    """Queue the job again after `wait`, next time `alone` if it is under suspicion.
+
+    `counts` says whether this attempt was the document's own fault; `reason` is a code and a sentence.
+    """
+    job = check(session, held)
+    job.state, job.lease_until, job.not_before = JobState.QUEUED, None, now() + wait
+    job.failures += counts
+    job.alone = alone or counts
+    job.error_code, job.error_message = reason or (None, None)
+    job.revision += 1
+
+
+def sweep(session: Session, *, max_failures: int) -> int:
+    """Take jobs from workers that are gone; gives how many.
+
+    A job that shared a batch is tried again alone and nothing is counted; one that ran alone has a failure counted
+    and, after `max_failures`, fails.
+    """
+    moment = now()
+    lost = session.scalars(
+        select(Job)
+        .where(Job.state == JobState.RUNNING, Job.lease_until <= moment)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for job in lost:
+        job.revision += 1
+        job.failures += job.alone
+        job.alone = True
+        if job.cancel_requested:
+            end(job, JobState.CANCELLED)
+        elif job.failures >= max_failures:
+            end(job, JobState.FAILED)
+            job.error_code, job.retryable = "worker_lost", True
+            job.error_message = (
+                f"The worker died {job.failures} times while it worked on this alone. The document may be too large "
+                "or harmful for the machine; try again with more memory, or remove it."
+            )
+        else:
+            job.state, job.lease_until, job.not_before = JobState.QUEUED, None, moment + backoff(job.failures)
+            session.info["work"] = True
+    return len(lost)
+
+
+def disown(session: Session) -> None:
+    """End all leases: whoever calls knows that no worker is alive, as a standalone server does when it starts."""
+    session.execute(update(Job).where(Job.state == JobState.RUNNING).values(lease_until=now()))
+
+
+def backoff(failures: int) -> timedelta:
+    """Wait before the next attempt: 1, 2, 4 … 60 seconds with up to half of it as jitter; none before the first."""
+    if failures == 0:
+        return timedelta()
+    return timedelta(seconds=min(60.0, 2.0 ** (failures - 1)) * random.uniform(1.0, 1.5))  # noqa: S311 - jitter
+
+
+def waiting(session: Session) -> bool:
+    """Whether a job is due."""
+    due = select(Job.id).where(Job.state == JobState.QUEUED, Job.not_before <= now()).limit(1)
+    return session.scalar(due) is not None
+
+
+def _holds(held: Claim) -> ColumnElement[bool]:
+    return and_(Job.id == held.id, Job.attempt == held.attempt, Job.state == JobState.RUNNING)
+
+
+def _fenced(session: Session, held: Claim, values: dict[str, Any], *rules: ColumnElement[bool]) -> bool:
+    done = session.execute(update(Job).where(_holds(held), *rules).values(**values))
+    return cast("CursorResult[Any]", done).rowcount == 1

@@ -1,0 +1,5 @@
+"""`python -m ibid.cli`."""
+
+from ibid.cli import main
+
+main()

@@ -1,0 +1,128 @@
+"""The commands and their options; what they do is in the modules beside this one, loaded when it is called for."""
+
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Ibid answers questions from your documents, with citations a reader can check.",
+)
+db = typer.Typer(no_args_is_help=True, help="The database's tables.")
+keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask what.")
+app.add_typer(db, name="db")
+app.add_typer(keys, name="keys")
+
+Asked = Annotated[
+    str | None, typer.Option("--collection", "-c", help="Name or id; may be left out if there is one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own object.")]
+
+
+def _act(target: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the action takes and gives
+    """Call `module:function`; a client need not load what the server is made of."""
+    return resolve_name(f"ibid.cli.{target}")(*arguments, **options)
+
+
+@app.command()
+def serve() -> None:
+    """Run the server: the API, the page, and in standalone mode its worker."""
+    _act("serving:serve")
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker for a distributed installation."""
+    _act("serving:run_worker")
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders with all they hold.", exists=True)],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Name or id.")] = "default",
+    wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
+) -> None:
+    """Upload files and watch them being read; creates the collection if there is none."""
+    raise typer.Exit(_act("documents:ingest", paths, collection, wait=wait))
+
+
+@app.command()
+def ask(question: str, collection: Asked = None, as_json: AsJson = False) -> None:
+    """Ask a question; the answer's sentences point at the words that support them."""
+    raise typer.Exit(_act("questions:ask", question, collection, as_json=as_json))
+
+
+@app.command()
+def search(
+    query: str,
+    collection: Asked = None,
+    limit: Annotated[int, typer.Option(min=1, max=50)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Find passages."""
+    _act("questions:search", query, collection, limit=limit, as_json=as_json)
+
+
+@app.command()
+def jobs(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    retry: Annotated[str | None, typer.Option(help="Try this failed or cancelled job again.")] = None,
+    cancel: Annotated[str | None, typer.Option(help="Cancel this job.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, or retry or cancel one."""
+    _act("documents:jobs", state=state, retry=retry, cancel=cancel, as_json=as_json)
+
+
+@app.command()
+def verify(
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Default: every collection.")
+    ] = None,
+    repair: Annotated[bool, typer.Option(help="Remove orphans and fill gaps.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare SQL and the vector store in both directions."""
+    raise typer.Exit(_act("documents:verify", collection, repair=repair, as_json=as_json))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is configured, what is reachable, which models load, and what to do about each problem."""
+    raise typer.Exit(_act("doctor:examine"))
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database's tables to this version; SQLite is copied first."""
+    _act("local:upgrade")
+
+
+@keys.command("create")
+def keys_create(
+    name: str,
+    role: Annotated[str, typer.Option(help="reader, editor or admin")] = "reader",
+    collection: Annotated[list[str] | None, typer.Option("--collection", "-c", help="Default: all.")] = None,
+    expires_in_days: Annotated[float | None, typer.Option()] = None,
+    may_act_for: Annotated[
+        bool, typer.Option(help="May pass on end users in Ibid-User and Ibid-Groups.")
+    ] = False,
+) -> None:
+    """Make a key; its text is shown once."""
+    _act("local:create_key", name, role, collection, expires_in_days, may_act_for=may_act_for)
+
+
+@keys.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """List keys."""
+    _act("local:list_keys", as_json=as_json)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: str) -> None:
+    """Revoke a key; it opens nothing from the next request on."""
+    _act("local:revoke_key", key_id)

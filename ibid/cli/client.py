@@ -1,0 +1,166 @@
+"""How commands reach a server: the one named by the environment, the one running here, or one for this command only."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ibid.errors import IbidError, Unavailable
+from ibid.settings import Settings
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+
+class ServerUnavailable(Unavailable):
+    """No server answers, and none could be started."""
+
+    code = "server_unavailable"
+
+
+class Refused(IbidError):
+    """The server refused a request; the message is its own sentence."""
+
+    code = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is and the key to it."""
+
+    url: str
+    key: str
+
+
+@contextmanager
+def connect() -> Iterator[httpx.Client]:
+    """A client of the server in force; one started for this command is stopped at the end of the block."""
+    settings = Settings()
+    found = _named() or _running(settings)
+    if found is not None:
+        with _client(found) as client:
+            yield client
+        return
+    with _started(settings) as address, _client(address) as client:
+        yield client
+
+
+def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON the API sends
+    """The response's JSON, or the server's own sentence as `Refused`."""
+    if response.is_success:
+        return response.json() if response.content else None
+    response.read()
+    try:
+        problem = response.json()
+    except ValueError:
+        raise Refused(f"{response.status_code} {response.reason_phrase}") from None
+    raise Refused(
+        f"{problem.get('detail', response.reason_phrase)} [{problem.get('code', response.status_code)}]"
+    )
+
+
+def describe_running(settings: Settings) -> str:
+    """In words, whether a server runs here."""
+    found = _running(settings)
+    return f"ready at {found.url}" if found else "none runs here; `ibid serve` starts one"
+
+
+def _client(address: Address) -> httpx.Client:
+    return httpx.Client(
+        base_url=address.url,
+        headers={"Authorization": f"Bearer {address.key}"},
+        timeout=httpx.Timeout(300, connect=5),
+    )
+
+
+def _named() -> Address | None:
+    url = os.environ.get("IBID_URL")
+    if not url:
+        return None
+    key = os.environ.get("IBID_API_KEY", "")
+    if not key:
+        raise ServerUnavailable("IBID_URL is set but IBID_API_KEY is not. Set it to a key of that server.")
+    return Address(url.rstrip("/"), key)
+
+
+def _running(settings: Settings) -> Address | None:
+    """The server that left its address in the data directory, if it still answers."""
+    address = _left(settings)
+    if address is None:
+        return None
+    try:
+        httpx.get(f"{address.url}/healthz", timeout=5).raise_for_status()
+    except httpx.HTTPError:
+        return None
+    return _await_ready(address, time.monotonic() + START_SECONDS)
+
+
+@contextmanager
+def _started(settings: Settings) -> Iterator[Address]:
+    """A server of our own on a free port, for as long as the block lasts."""
+    url = f"http://127.0.0.1:{(port := _free_port())}"
+    environment = os.environ | {"IBID_PORT": str(port), "IBID_HOST": "127.0.0.1", "IBID_LOG_LEVEL": "WARNING"}
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    log = settings.data_dir / "command-server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ibid.cli", "serve"], env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield _await_own(settings, process, url, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _await_own(settings: Settings, process: subprocess.Popen[bytes], url: str, log: Path) -> Address:
+    """The address that the server we started leaves in the data directory, once it is ready."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerUnavailable(f"No server runs here and one could not be started; {log} says why.")
+        left = _left(settings)
+        if left is not None and left.url == url:
+            return _await_ready(left, deadline)
+        time.sleep(0.1)
+    raise ServerUnavailable(f"The server did not start within {START_SECONDS:.0f} s; {log} may say why.")
+
+
+def _left(settings: Settings) -> Address | None:
+    try:
+        values = json.loads(settings.key_file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return Address(values["url"], values["key"])
+
+
+def _await_ready(address: Address, deadline: float) -> Address:
+    while True:
+        try:
+            if httpx.get(f"{address.url}/readyz", timeout=5).is_success:
+                return address
+        except httpx.HTTPError:
+            pass  # not listening yet; the deadline decides
+        if time.monotonic() > deadline:
+            raise ServerUnavailable(
+                f"The server at {address.url} does not become ready; GET /readyz says what is missing."
+            )
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

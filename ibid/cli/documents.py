@@ -1,0 +1,182 @@
+"""Commands about documents and their jobs."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ibid import media
+from ibid.cli.client import Refused, connect, json_of
+from ibid.errors import Invalid
+
+AT_ONCE = 8
+POLL_SECONDS = 0.3
+ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
+
+out = Console(highlight=False)
+
+
+class NothingToIngest(Invalid):
+    """The paths hold no file of a supported type."""
+
+    code = "nothing_to_ingest"
+
+
+def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
+    """Upload and, if asked, wait; gives the exit status: 0 only if every document succeeded."""
+    files = list(_files(paths))
+    if not files:
+        raise NothingToIngest("No supported file was found there. `ibid doctor` lists the supported types.")
+    with connect() as client, _progress() as progress:
+        _ensure_collection(client, collection)
+        uploading = progress.add_task("uploading", total=len(files))
+        accepted: list[dict[str, Any]] = []
+        for begin in range(0, len(files), AT_ONCE):
+            some = files[begin : begin + AT_ONCE]
+            accepted += _upload(client, collection, some)
+            progress.advance(uploading, len(some))
+        outcomes = Counter(entry["outcome"] for entry in accepted)
+        states = _wait(client, accepted, progress) if wait else Counter[str]()
+    out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
+    for entry in accepted:
+        if entry.get("problem"):
+            out.print(
+                f"[red]{entry['name']}[/]: {entry['problem']['detail']} [{entry['problem']['code']}]",
+                markup=True,
+            )
+    bad = outcomes["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
+    return 1 if bad else 0
+
+
+def jobs(*, state: str | None, retry: str | None, cancel: str | None, as_json: bool) -> None:
+    """List jobs, newest first, or act on one."""
+    with connect() as client:
+        if retry or cancel:
+            verb = "retry" if retry else "cancel"
+            found = [json_of(client.post(f"/v1/jobs/{retry or cancel}/{verb}"))]
+        else:
+            found = json_of(client.get("/v1/jobs", params={"state": state} if state else {}))["data"]
+    if as_json:
+        json.dump(found, sys.stdout, indent=2)
+        return
+    table = Table("job", "kind", "state", "stage", "progress", "attempt", "error")
+    for job in found:
+        done = job["progress"]
+        progress = f"{done['done']}/{done['total']} {done['unit']}" if done["total"] else ""
+        error = job["error"]["message"] if job["error"] else ""
+        table.add_row(
+            job["id"], job["kind"], job["state"], job["stage"], progress, str(job["attempt"]), error
+        )
+    out.print(table)
+
+
+def verify(collection: str | None, *, repair: bool, as_json: bool) -> int:
+    """Compare SQL and vectors; status 1 if something did not agree and was not repaired."""
+    with connect() as client:
+        names = [collection] if collection else [c["id"] for c in _pages(client, "/v1/collections")]
+        reports = [
+            json_of(client.post(f"/v1/collections/{name}/verify", json={"repair": repair})) for name in names
+        ]
+    found = [generation for report in reports for generation in report["generations"]]
+    if as_json:
+        json.dump(found, sys.stdout, indent=2)
+    else:
+        table = Table("generation", "chunks in SQL", "points", "orphans", "gaps", "repaired")
+        for row in found:
+            table.add_row(
+                row["generation_id"],
+                str(row["chunks"]),
+                str(row["points"]),
+                str(row["orphans"]),
+                str(row["gaps"]),
+                "yes" if row["repaired"] else "no",
+            )
+        out.print(table)
+    wrong = any((row["orphans"] or row["gaps"]) and not row["repaired"] for row in found)
+    return 1 if wrong else 0
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as named, and in folders those of a supported type, hidden ones left out."""
+    for path in paths:
+        if path.is_file():
+            yield path
+            continue
+        for inner in sorted(path.rglob("*")):
+            hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+            if inner.is_file() and not hidden and media.extension(inner.name) in media.BY_EXTENSION:
+                yield inner
+
+
+def _ensure_collection(client: httpx.Client, name: str) -> None:
+    response = client.get(f"/v1/collections/{name}")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        json_of(client.post("/v1/collections", json={"name": name}))
+    else:
+        json_of(response)
+
+
+def _upload(client: httpx.Client, collection: str, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """One request for several files; a file that is refused alone comes back as an entry, not as an error."""
+    with ExitStack() as stack:
+        parts = [("files", (path.name, stack.enter_context(path.open("rb")))) for path in files]
+        response = client.post(f"/v1/collections/{collection}/documents", files=parts)
+    if response.is_success:
+        return list(json_of(response)["documents"])
+    if response.status_code in {401, 403, 404, 429, 503}:
+        json_of(response)
+    problem = response.json()
+    if "documents" in problem:
+        return list(problem["documents"])
+    if len(files) == 1:
+        return [{"name": files[0].name, "outcome": "rejected", "job_id": None, "problem": problem}]
+    raise Refused(f"{problem['detail']} [{problem['code']}]")
+
+
+def _wait(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Progress) -> Counter[str]:
+    """How the jobs of the documents ended."""
+    waiting = {entry["job_id"]: entry["name"] for entry in accepted if entry.get("job_id")}
+    reading = progress.add_task("reading", total=len(waiting))
+    states: Counter[str] = Counter()
+    while waiting:
+        for job_id, name in list(waiting.items()):
+            job = json_of(client.get(f"/v1/jobs/{job_id}"))
+            if job["state"] in ENDED:
+                del waiting[job_id]
+                states[job["state"]] += 1
+                progress.advance(reading)
+                if job["error"]:
+                    progress.console.print(
+                        f"[red]{name}[/]: {job['error']['message']} [{job['error']['code']}]"
+                    )
+        time.sleep(POLL_SECONDS if waiting else 0)
+    return states
+
+
+def _pages(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
+    after: str | None = None
+    while True:
+        page = json_of(client.get(path, params={"after": after} if after else {}))
+        yield from page["data"]
+        after = page["next"]
+        if not after:
+            return
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=out,
+    )

@@ -1,0 +1,81 @@
+"""Commands that ask."""
+
+import json
+import sys
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+from ibid.cli.client import connect, json_of
+from ibid.errors import Invalid
+
+out = Console(highlight=False)
+MARKS = {
+    "verified": "",
+    "partially_supported": " [yellow](partly supported)[/]",
+    "unsupported": " [red](unsupported)[/]",
+}
+
+
+class WhichCollection(Invalid):
+    """No collection was named, and there is not exactly one."""
+
+    code = "which_collection"
+
+
+def ask(question: str, collection: str | None, *, as_json: bool) -> int:
+    """Print an answer with its sources; status 0 if it was answered, 3 if the documents do not hold the answer."""
+    with connect() as client:
+        body = {"collection": collection or _only(client), "question": question}
+        answer = json_of(client.post("/v1/answers", json=body))
+    if as_json:
+        json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        _show(answer)
+    return {"completed": 0, "refused": 3}.get(answer["status"], 1)
+
+
+def search(query: str, collection: str | None, *, limit: int, as_json: bool) -> None:
+    """Print passages, best first."""
+    with connect() as client:
+        body = {"collection": collection or _only(client), "query": query, "limit": limit}
+        found = json_of(client.post("/v1/search", json=body))
+    if as_json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        return
+    for rank, hit in enumerate(found["hits"], 1):
+        out.print(f"[bold]{rank}. {escape(_place(hit))}[/]  {hit['score']:.3f}")
+        out.print(escape(hit["text"]) + "\n")
+
+
+def _only(client: httpx.Client) -> str:
+    """The one collection there is; raises `WhichCollection` if there is none or a choice."""
+    found = json_of(client.get("/v1/collections"))["data"]
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if not found:
+        raise WhichCollection("There is no collection yet. `ibid ingest PATH` makes one.")
+    raise WhichCollection(f"Say which collection, with -c: {', '.join(one['name'] for one in found)}.")
+
+
+def _show(answer: dict[str, Any]) -> None:
+    for sentence in answer["sentences"]:
+        numbers = "".join(f"[cyan]\\[{n}][/]" for n in sentence["citations"])
+        out.print(f"{escape(sentence['text'])} {numbers}{MARKS[sentence['support']]}")
+    if answer["status"] != "completed":
+        out.print(f"[yellow]{escape(answer.get('message') or answer['status'])}[/]")
+        for hit in answer.get("nearest") or []:
+            out.print(f"  nearest: [bold]{escape(_place(hit))}[/]  {escape(hit['text'][:160])}")
+    out.print()
+    for citation in answer["citations"]:
+        out.print(
+            f"[cyan]\\[{citation['n']}][/] [bold]{escape(_place(citation))}[/]: “{escape(citation['quote'])}”"
+        )
+
+
+def _place(found: dict[str, Any]) -> str:
+    page = f", page {found['page']}" if found["page"] else ""
+    return f"{found['document']} (version {found['version']}{page})"

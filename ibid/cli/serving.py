@@ -1,0 +1,149 @@
+"""`ibid serve` and `ibid worker`: the doors are started by name, never imported."""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pkgutil import resolve_name
+
+import uvicorn
+from rich.console import Console
+
+from ibid import claims, keys, sample
+from ibid.bootstrap import Parts, open_parts
+from ibid.db import schema
+from ibid.db.session import Database
+from ibid.errors import Conflict
+from ibid.settings import Settings
+
+APP = "api.app:create_app"
+SUPERVISOR = "worker.supervisor:Supervisor"
+WORKER = "worker.app:main"
+COMMAND_KEY = "command line of the running server"
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+class AlreadyServing(Conflict):
+    """Another server holds this data directory."""
+
+    code = "already_serving"
+
+
+def serve() -> None:
+    """Run until told to stop."""
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for talkative in ("alembic", "sentence_transformers"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    with _locked(settings):
+        db = _prepared_database(settings)
+        parts = open_parts(settings, db=db)
+        # Loading the encoder takes longest, so it begins before everything else.
+        threading.Thread(target=_warm, args=(parts,), name="warm-up", daemon=True).start()
+        try:
+            _serve(parts)
+        finally:
+            settings.key_file.unlink(missing_ok=True)
+            parts.close()
+
+
+def run_worker() -> None:
+    """Run a worker until told to stop."""
+    resolve_name(WORKER)()
+
+
+def _serve(parts: Parts) -> None:
+    settings = parts.settings
+    _greet(parts)
+    app = resolve_name(APP)(settings, parts)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,
+    )
+    supervisor = None
+    if settings.standalone:
+        with parts.db.begin() as session:
+            claims.disown(session)  # a worker dies with its server, and this directory had no other server
+            claims.sweep(session, max_failures=settings.max_attempts)
+    if settings.standalone or not settings.broker_url:
+        supervisor = resolve_name(SUPERVISOR)(parts, wait_ready=parts.recipe)
+        supervisor.start()
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+
+
+def _warm(parts: Parts) -> None:
+    parts.encoders.get(parts.settings.embedder).encode_query("warm-up")
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """The data directory's lock, for as long as this process serves it; the system frees it however we end."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.data_dir / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise AlreadyServing(
+                f"Another Ibid server (process {file.read().strip() or 'unknown'}) uses {settings.data_dir}. "
+                "Use that one, stop it, or set IBID_DATA_DIR to another directory."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _prepared_database(settings: Settings) -> Database:
+    """SQLite is upgraded at every start, after a copy; a server's tables only by `ibid db upgrade`."""
+    db = Database(settings.sql_url)
+    if db.sqlite:
+        copy = schema.upgrade_with_copy(db)
+        if copy is not None:
+            out.print(f"The database was upgraded; the former one is kept as {copy}.")
+    else:
+        schema.require(db)
+    return db
+
+
+def _greet(parts: Parts) -> None:
+    """Print the admin key once and a one-time link at every start, and leave a key for commands on this machine."""
+    settings = parts.settings
+    url = f"http://{_shown_host(settings)}:{settings.port}"
+    with parts.db.begin() as session:
+        made = keys.ensure_admin(session, settings)
+        token = keys.new_link(session)
+        command_key = keys.replace_command_key(session, COMMAND_KEY)
+    _leave_key(settings, url, command_key)
+    if made is not None:
+        out.print(f"Admin key (shown this once): [bold]{made}[/]")
+    if settings.sample:
+        sample.create_once(parts)
+    out.print(f"Open [bold]{url}/?token={token}[/] (valid once, for 15 minutes)")
+
+
+def _shown_host(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", ""} else settings.host  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
+def _leave_key(settings: Settings, url: str, key: str) -> None:
+    """Write the 0600 file by which commands find this server; readable to its owner from its first byte on."""
+    settings.key_file.unlink(missing_ok=True)
+    descriptor = os.open(settings.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"url": url, "key": key}, file)

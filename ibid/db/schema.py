@@ -1,0 +1,77 @@
+"""The schema's version: upgraded by command, and in standalone mode at every start, after the file was copied."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ibid.db.session import Database, translated
+from ibid.errors import Unavailable
+
+
+class SchemaOutdated(Unavailable):
+    """The database's tables are not those this version of Ibid works with."""
+
+    code = "schema_outdated"
+
+
+def config() -> Config:
+    """Alembic's configuration without a file: the migrations are a package."""
+    import migrations  # noqa: PLC0415 - found where it is installed; only upgrades need it
+
+    made = Config()
+    made.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return made
+
+
+def current(db: Database) -> str | None:
+    """The revision the database is at; None before the first upgrade."""
+    with translated(), db.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str | None:
+    """The revision this version of Ibid works with."""
+    return ScriptDirectory.from_config(config()).get_current_head()
+
+
+def upgrade(db: Database) -> None:
+    """Bring the tables to this version."""
+    made = config()
+    with translated(), db.engine.connect() as connection:
+        made.attributes["connection"] = connection
+        command.upgrade(made, "head")
+        connection.commit()
+
+
+def upgrade_with_copy(db: Database) -> Path | None:
+    """Upgrade a SQLite database after copying it; gives where the copy is, None if there was nothing to do or keep."""
+    found = current(db)
+    if found == head():
+        return None
+    copy = _copy(db, found) if found else None
+    upgrade(db)
+    return copy
+
+
+def require(db: Database) -> None:
+    """Raise `SchemaOutdated` unless the database is at this version."""
+    found, wanted = current(db), head()
+    if found != wanted:
+        raise SchemaOutdated(
+            f"The database is at schema {found or 'none'} and this version of Ibid needs {wanted}. "
+            "Run `ibid db upgrade` once, then start again."
+        )
+
+
+def _copy(db: Database, revision: str) -> Path:
+    """An exact copy by SQLite's own backup, which is right even while others write."""
+    source = Path(str(db.url.database))
+    target = source.with_name(f"{source.stem}-before-upgrade-from-{revision}{source.suffix}")
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+    return target

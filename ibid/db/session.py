@@ -1,0 +1,106 @@
+"""Engines and transactions, the same for SQLite and PostgreSQL."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from ibid.errors import Unavailable
+
+SQLITE_BUSY_MS = 15_000
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database did not answer."""
+
+    code = "database_unavailable"
+
+
+class Database:
+    """An engine and its transactions. One for each process: it is not used across a fork."""
+
+    def __init__(self, url: str) -> None:
+        self.on_work: Callable[[], object] = lambda: None
+        self.url = make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(url) if self.sqlite else _server(url)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """One transaction that may write: committed at the end of the block, rolled back on an error.
+
+        On SQLite it is `BEGIN IMMEDIATE`, since a read that upgrades to a write fails at once whatever the timeout.
+        If jobs were queued in it, `on_work` is called after the commit and only then.
+        """
+        with translated(), self._sessions() as session:
+            session.connection(execution_options={"ibid_write": True} if self.sqlite else {})
+            yield session
+            session.commit()
+            work = session.info.pop("work", False)
+        if work:
+            self.on_work()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view for reading; nothing is kept."""
+        with translated(), self._sessions() as session:
+            if not self.sqlite:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    def dispose(self) -> None:
+        """Close the pool."""
+        self.engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a lost, locked or full database into `DatabaseUnavailable`; errors of our SQL stay what they are."""
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable(
+            f"The database did not answer ({error.orig}). Nothing was changed; try again in a moment."
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable(
+                "The connection to the database was lost. Try again in a moment."
+            ) from error
+        raise
+
+
+def _server(url: str) -> Engine:
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+
+def _sqlite(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, pool_size=20, max_overflow=30
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={SQLITE_BUSY_MS}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("ibid_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

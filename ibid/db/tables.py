@@ -1,0 +1,433 @@
+"""All tables. Relations are by id; queries are named functions beside the rules they serve."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no zone, so it is put back when read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Refuse moments without a zone: they would mean something else on every machine."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a datetime without a zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Give every moment its zone."""
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Declarative base with stable constraint names, so that migrations can name them."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: Utc,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+        bytes: LargeBinary,
+    }
+
+
+Id = String(64)
+
+
+class Collection(Base):
+    """A set of documents that is searched together."""
+
+    __tablename__ = "collections"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(Text, default="")
+    restricted: Mapped[bool] = mapped_column(default=False)
+    active_generation_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index(
+            "uq_collections_live_name",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+
+class CollectionGrant(Base):
+    """A principal (`user:…`, `group:…`, `key:…`) that may see a restricted collection."""
+
+    __tablename__ = "collection_grants"
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True
+    )
+    principal: Mapped[str] = mapped_column(String(256), primary_key=True)
+
+
+class Generation(Base):
+    """One build of a collection's index. `state`: building, active, standby (kept for rollback), dropped, failed."""
+
+    __tablename__ = "generations"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    state: Mapped[str] = mapped_column(String(16))
+    embedder: Mapped[str] = mapped_column(Text)
+    embedder_fingerprint: Mapped[str] = mapped_column(String(64))
+    dimensions: Mapped[int]
+    chunker: Mapped[dict[str, Any]]
+    sparse: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+
+
+class Document(Base):
+    """A document: an identity in its collection whose versions come and go."""
+
+    __tablename__ = "documents"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    identity: Mapped[str] = mapped_column(String(1024))
+    name: Mapped[str] = mapped_column(String(512))
+    external_id: Mapped[str | None] = mapped_column(String(512))
+    meta: Mapped[dict[str, Any]]
+    restricted: Mapped[bool] = mapped_column(default=False)
+    current_version_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index(
+            "uq_documents_live_identity",
+            "collection_id",
+            "identity",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+
+class DocumentGrant(Base):
+    """A principal that may see a restricted document."""
+
+    __tablename__ = "document_grants"
+    document_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True
+    )
+    principal: Mapped[str] = mapped_column(String(256), primary_key=True)
+
+
+class Blob(Base):
+    """Stored bytes. `key` is unique to this row, so that removing a dead blob never removes a newer one's bytes."""
+
+    __tablename__ = "blobs"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(128))
+    dead: Mapped[bool] = mapped_column(default=False)
+    touched_at: Mapped[datetime]
+
+
+class Parse(Base):
+    """The parse stage's output under the hash of its input and configuration."""
+
+    __tablename__ = "parses"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    layout: Mapped[bytes]
+    seconds: Mapped[float] = mapped_column(Float)
+    created_at: Mapped[datetime]
+
+
+class Version(Base):
+    """One content of a document. Live for readers from `live_from` until `live_to`; both null before it is ready."""
+
+    __tablename__ = "versions"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, ForeignKey("documents.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    blob_id: Mapped[str] = mapped_column(Id, ForeignKey("blobs.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    filename: Mapped[str] = mapped_column(String(512))
+    media_type: Mapped[str] = mapped_column(String(128))
+    size: Mapped[int] = mapped_column(BigInteger)
+    parse_key: Mapped[str | None] = mapped_column(String(64), ForeignKey("parses.key"), index=True)
+    job_id: Mapped[str] = mapped_column(Id)
+    receipt: Mapped[dict[str, Any]]
+    live_from: Mapped[datetime | None]
+    live_to: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("document_id", "number"),)
+
+
+class Indexing(Base):
+    """That a version is wholly stored in a generation: `chunks` rows here, as many points there."""
+
+    __tablename__ = "indexings"
+    generation_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    version_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    chunks: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class ChunkRow(Base):
+    """A chunk of a version in a generation: `text` is the canonical text's slice [start, end_)."""
+
+    __tablename__ = "chunks"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    generation_id: Mapped[str] = mapped_column(Id, ForeignKey("generations.id", ondelete="CASCADE"))
+    version_id: Mapped[str] = mapped_column(Id, ForeignKey("versions.id", ondelete="CASCADE"), index=True)
+    ordinal: Mapped[int]
+    start: Mapped[int] = mapped_column("start_char")
+    end: Mapped[int] = mapped_column("end_char")
+    page: Mapped[int | None]
+    heading: Mapped[list[str]]
+    tokens: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    embedding_key: Mapped[str] = mapped_column(String(64), index=True)
+    __table_args__ = (UniqueConstraint("generation_id", "version_id", "ordinal"),)
+
+
+class Embedding(Base):
+    """A dense vector under the hash of the encoder's fingerprint and the exact text given to it; float32 bytes."""
+
+    __tablename__ = "embeddings"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vector: Mapped[bytes]
+
+
+class Job(Base):
+    """A unit of work. `attempt` fences late writers; `failures` are the attempts that count against it."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(24))
+    stage: Mapped[str] = mapped_column(String(16), default="")
+    collection_id: Mapped[str] = mapped_column(Id, index=True)
+    document_id: Mapped[str | None] = mapped_column(Id, index=True)
+    version_id: Mapped[str | None] = mapped_column(Id)
+    generation_id: Mapped[str | None] = mapped_column(Id)
+    progress_done: Mapped[int] = mapped_column(default=0)
+    progress_total: Mapped[int] = mapped_column(default=0)
+    progress_unit: Mapped[str] = mapped_column(String(16), default="")
+    attempt: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)
+    alone: Mapped[bool] = mapped_column(default=False)
+    worker: Mapped[str] = mapped_column(String(128), default="")
+    lease_until: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    not_before: Mapped[datetime]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    retryable: Mapped[bool] = mapped_column(default=False)
+    statistics: Mapped[dict[str, Any]]
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_jobs_queue", "state", "not_before"),)
+
+
+class Lease(Base):
+    """A named right that one process holds at a time, such as sweeping."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    until: Mapped[datetime]
+
+
+class Reindex(Base):
+    """A change of a collection's generation: building, switched, rolled_back, failed or cancelled."""
+
+    __tablename__ = "reindexes"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    from_generation_id: Mapped[str] = mapped_column(Id)
+    to_generation_id: Mapped[str] = mapped_column(Id)
+    job_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    switched_at: Mapped[datetime | None]
+    rolled_back_at: Mapped[datetime | None]
+
+
+class Answer(Base):
+    """A question and what became of it. Text lives in its sentences; quotes are sliced when read."""
+
+    __tablename__ = "answers"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    key_id: Mapped[str] = mapped_column(Id, index=True)
+    actor: Mapped[str] = mapped_column(String(256), default="")
+    question: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+    generation_id: Mapped[str | None] = mapped_column(Id)
+    model: Mapped[str] = mapped_column(String(128))
+    prompt_version: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]]
+    usage: Mapped[dict[str, Any]]
+    timings: Mapped[dict[str, Any]]
+    grounding: Mapped[dict[str, Any]]
+    stop_requested: Mapped[bool] = mapped_column(default=False)
+    lease_until: Mapped[datetime | None]
+    watched_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class AnswerSentence(Base):
+    """A sentence of an answer; withdrawn (text emptied) once a document it cites is deleted."""
+
+    __tablename__ = "answer_sentences"
+    answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    support: Mapped[str] = mapped_column(String(24))
+    citations: Mapped[list[Any]]
+    withdrawn: Mapped[bool] = mapped_column(default=False)
+
+
+class AnswerCitation(Base):
+    """The span an answer cites; no quote, that is sliced from the canonical text when read."""
+
+    __tablename__ = "answer_citations"
+    answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, index=True)
+    version_id: Mapped[str] = mapped_column(Id)
+    start: Mapped[int] = mapped_column("start_char")
+    end: Mapped[int] = mapped_column("end_char")
+    page: Mapped[int | None]
+    boxes: Mapped[list[Any]]
+    verified: Mapped[bool]
+
+
+class AnswerNearest(Base):
+    """A nearest passage of a refusal, as a chunk's span."""
+
+    __tablename__ = "answer_nearest"
+    answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True)
+    chunk_id: Mapped[str] = mapped_column(String(36))
+    document_id: Mapped[str] = mapped_column(Id, index=True)
+    version_id: Mapped[str] = mapped_column(Id)
+    start: Mapped[int] = mapped_column("start_char")
+    end: Mapped[int] = mapped_column("end_char")
+    page: Mapped[int | None]
+    heading: Mapped[list[str]]
+    score: Mapped[float]
+    dense: Mapped[float | None]
+    sparse: Mapped[float | None]
+
+
+class AnswerEvent(Base):
+    """An event of an answer. `data` refers to rows (a sentence's ordinal, a citation's number) and holds no text."""
+
+    __tablename__ = "answer_events"
+    answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+
+
+class ApiKey(Base):
+    """A key; only the SHA-256 of its secret is kept. `collections` null is every collection."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16))
+    collections: Mapped[list[str] | None]
+    may_act_for: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class WebToken(Base):
+    """A one-time link's token or a browser session, by the SHA-256 of its secret; `kind` is link or session."""
+
+    __tablename__ = "web_tokens"
+    secret_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    key_id: Mapped[str] = mapped_column(Id, ForeignKey("api_keys.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class Audit(Base):
+    """Who did what to what, and how it ended."""
+
+    __tablename__ = "audit"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(Id, index=True)
+    actor: Mapped[str] = mapped_column(String(256))
+    action: Mapped[str] = mapped_column(String(64))
+    resource: Mapped[str] = mapped_column(String(256))
+    request_id: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[dict[str, Any]]
+
+
+class SavedReply(Base):
+    """The reply to a POST with an `Idempotency-Key`; `body` is null while the first request is under way."""
+
+    __tablename__ = "saved_replies"
+    key_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int | None]
+    body: Mapped[dict[str, Any] | None]
+    lease_until: Mapped[datetime]
+    created_at: Mapped[datetime]

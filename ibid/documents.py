@@ -1,0 +1,290 @@
+"""Documents and their versions: accepted with their job in one commit, deleted for readers in one commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ibid import access, jobs, uploads, withdrawal
+from ibid.clock import new_id, now
+from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Version
+from ibid.errors import Conflict, Invalid
+from ibid.principals import checked
+from ibid.types import JobKind, JobState, Json, Scope
+from ibid.uploads import Kept
+
+LONGEST_NAME = 255
+Outcome = Literal["created", "updated", "unchanged"]
+
+
+class BadName(Invalid):
+    """The name of a document has path parts or control characters, or is too long."""
+
+    code = "bad_name"
+
+
+class TextNotReady(Conflict):
+    """The version has no canonical text: it is still being read, or could not be."""
+
+    code = "text_not_ready"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A document as it arrives. `grants` None leaves access as it is (a new document: open)."""
+
+    name: str
+    media_type: str
+    kept: Kept
+    external_id: str | None = None
+    metadata: Mapping[str, Json] | None = None
+    grants: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an upload. `version` is the number this content has; `job_id` is None when nothing is to do."""
+
+    document_id: str
+    name: str
+    version: int
+    job_id: str | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """A document as people see it: `version` is the newest, `live_version` the one readers are answered from."""
+
+    id: str
+    name: str
+    external_id: str | None
+    collection_id: str
+    version: int
+    live_version: int | None
+    state: JobState
+    media_type: str
+    size: int
+    metadata: dict[str, Any]
+    access: list[str] | None
+    created_at: datetime
+    updated_at: datetime
+    job_id: str
+
+
+def checked_name(name: str) -> str:
+    """The name as given, or `BadName`: it is shown to people and never becomes a path."""
+    bad = not name.strip() or len(name) > LONGEST_NAME or not name.isprintable()
+    if bad or any(part in name for part in ("/", "\\")) or name in {".", ".."}:
+        raise BadName(
+            f"{name!r} cannot be a document's name. Use 1 to {LONGEST_NAME} printable characters without / or \\.",
+            param="name",
+        )
+    return name
+
+
+def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted:
+    """Take an upload whose bytes are durable: the same bytes change nothing, new bytes are a new version with a job.
+
+    Once the transaction is committed the document reaches an end, whatever is killed.
+    """
+    collection = access.collection(session, scope, ref, keep=True)
+    uploads.refer(session, upload.kept)
+    document, created = _identify(session, scope, collection, upload)
+    newest = _newest(session, document.id)
+    if newest is not None and newest.sha256 == upload.kept.sha256:
+        return _again(session, document, newest)
+    version = _add_version(session, document, upload, (newest.number if newest else 0) + 1)
+    _describe(session, document, upload)
+    return Accepted(
+        document.id, document.name, version.number, version.job_id, "created" if created else "updated"
+    )
+
+
+def _identify(
+    session: Session, scope: Scope, collection: Collection, upload: Upload
+) -> tuple[Document, bool]:
+    """The document this upload is about, locked, and whether it is new."""
+    identity = upload.external_id or upload.name
+    same = (
+        select(Document)
+        .where(
+            Document.collection_id == collection.id,
+            Document.identity == identity,
+            Document.deleted_at.is_(None),
+        )
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = session.scalar(same)
+    if found is not None:
+        access.document(session, scope, found.id)  # what the asker may not see, they may not replace
+        return found, False
+    moment = now()
+    document = Document(
+        id=new_id("doc"),
+        collection_id=collection.id,
+        identity=identity,
+        name=upload.name,
+        external_id=upload.external_id,
+        meta={},
+        created_at=moment,
+        updated_at=moment,
+    )
+    try:
+        with session.begin_nested():
+            session.add(document)
+    except IntegrityError:  # somebody else created it a moment ago
+        return access.document(session, scope, session.scalars(same).one().id), False
+    return document, True
+
+
+def _again(session: Session, document: Document, newest: Version) -> Accepted:
+    """The same bytes once more: nothing to do, unless reading them had failed or was cancelled."""
+    job = session.scalars(select(Job).where(Job.id == newest.job_id).with_for_update()).one()
+    if job.state in {JobState.FAILED, JobState.CANCELLED}:
+        jobs.requeue(session, job)
+        return Accepted(document.id, document.name, newest.number, job.id, "updated")
+    return Accepted(document.id, document.name, newest.number, None, "unchanged")
+
+
+def _add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+    version_id = new_id("ver")
+    job = jobs.enqueue(
+        session, JobKind.INGEST, document.collection_id, document_id=document.id, version_id=version_id
+    )
+    version = Version(
+        id=version_id,
+        document_id=document.id,
+        number=number,
+        blob_id=upload.kept.blob_id,
+        sha256=upload.kept.sha256,
+        filename=upload.name,
+        media_type=upload.media_type,
+        size=upload.kept.size,
+        job_id=job.id,
+        receipt={},
+        created_at=now(),
+    )
+    session.add(version)
+    document.updated_at = version.created_at
+    session.flush()
+    return version
+
+
+def _describe(session: Session, document: Document, upload: Upload) -> None:
+    """Take over the metadata and access list that came with the upload, as far as given."""
+    if upload.metadata is not None:
+        document.meta = dict(upload.metadata)
+    if upload.grants is not None:
+        session.execute(sql_delete(DocumentGrant).where(DocumentGrant.document_id == document.id))
+        for principal in checked(upload.grants):
+            session.add(DocumentGrant(document_id=document.id, principal=principal))
+        document.restricted = True
+    session.flush()
+
+
+def grants(session: Session, document: Document) -> tuple[str, ...] | None:
+    """The principals that may see a restricted document; None when it is open."""
+    if not document.restricted:
+        return None
+    named = select(DocumentGrant.principal).where(DocumentGrant.document_id == document.id)
+    return tuple(session.scalars(named.order_by(DocumentGrant.principal)))
+
+
+def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta | None) -> Job:
+    """Delete the document with all versions for every reader in this commit; the job cleans up after it.
+
+    `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
+    None when the store's owner itself refuses late writers.
+    """
+    found = access.document(session, scope, document_id)
+    document = session.scalars(select(Document).where(Document.id == found.id).with_for_update()).one()
+    last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
+    document.deleted_at = now()
+    withdrawal.withdraw(session, document.id)
+    not_before = (last_lease or now()) + grace if grace is not None else None
+    return jobs.enqueue(
+        session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
+    )
+
+
+def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limit: int) -> list[DocumentView]:
+    """The visible documents of a collection, newest first."""
+    collection = access.collection(session, scope, ref)
+    query = (
+        select(Document)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.collection_id == collection.id, access.sees_document(scope))
+        .order_by(Document.id.desc())
+        .limit(limit)
+    )
+    if after:
+        query = query.where(Document.id < after)
+    return [view(session, document) for document in session.scalars(query)]
+
+
+def view(session: Session, document: Document) -> DocumentView:
+    """The document as people see it."""
+    newest = _newest(session, document.id)
+    if newest is None:
+        raise LookupError(f"document {document.id} has no version")
+    live = session.get(Version, document.current_version_id) if document.current_version_id else None
+    job = session.get_one(Job, newest.job_id)
+    granted = grants(session, document)
+    return DocumentView(
+        id=document.id,
+        name=document.name,
+        external_id=document.external_id,
+        collection_id=document.collection_id,
+        version=newest.number,
+        live_version=live.number if live else None,
+        state=jobs.shown(job),
+        media_type=newest.media_type,
+        size=newest.size,
+        metadata=document.meta,
+        access=None if granted is None else list(granted),
+        created_at=document.created_at,
+        updated_at=document.updated_at,
+        job_id=newest.job_id,
+    )
+
+
+def versions(session: Session, scope: Scope, document_id: str) -> list[Version]:
+    """All versions of a visible document, newest first."""
+    document = access.document(session, scope, document_id)
+    return list(
+        session.scalars(
+            select(Version).where(Version.document_id == document.id).order_by(Version.number.desc())
+        )
+    )
+
+
+def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
+    """The canonical text of a version, or `TextNotReady`."""
+    _, version = access.version(session, scope, document_id, number)
+    found = session.get(Parse, version.parse_key) if version.parse_key else None
+    if found is None:
+        raise TextNotReady(
+            f"Version {number} has no text yet. GET /v1/jobs/{version.job_id} tells how far it is."
+        )
+    return found.text
+
+
+def receipt(session: Session, scope: Scope, document_id: str) -> dict[str, Any]:
+    """What each stage saw of the newest version."""
+    document = access.document(session, scope, document_id)
+    newest = _newest(session, document.id)
+    return dict(newest.receipt) if newest else {}
+
+
+def _newest(session: Session, document_id: str) -> Version | None:
+    return session.scalar(
+        select(Version).where(Version.document_id == document_id).order_by(Version.number.desc()).limit(1)
+    )

@@ -1,0 +1,244 @@
+"""Jobs as people know them: queued, looked at, cancelled and tried again. How workers hold them is in `claims`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from ibid import access
+from ibid.clock import new_id, now
+from ibid.db.tables import Collection, Document, Job
+from ibid.errors import Conflict, NotFound
+from ibid.types import TERMINAL, JobKind, JobState, Scope
+
+
+class JobNotFound(NotFound):
+    """No job of this id is visible to the asker."""
+
+    code = "job_not_found"
+
+
+class JobEnded(Conflict):
+    """The job has ended, so it cannot be cancelled."""
+
+    code = "job_ended"
+
+
+class JobNotRetryable(Conflict):
+    """Only a failed or cancelled job whose document still exists can be tried again."""
+
+    code = "job_not_retryable"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as people see it; `state` is `stalled` when a running job's lease has expired."""
+
+    id: str
+    kind: str
+    state: JobState
+    stage: str
+    collection_id: str
+    document_id: str | None
+    progress: dict[str, Any]
+    attempt: int
+    queue_position: int | None
+    worker: str
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, Any] | None
+    statistics: dict[str, Any]
+    revision: int
+
+
+def enqueue(
+    session: Session,
+    kind: JobKind,
+    collection_id: str,
+    *,
+    document_id: str | None = None,
+    version_id: str | None = None,
+    generation_id: str | None = None,
+    not_before: datetime | None = None,
+) -> Job:
+    """A queued job; workers are nudged once the session's transaction has been committed."""
+    moment = now()
+    job = Job(
+        id=new_id("job"),
+        kind=kind,
+        state=JobState.QUEUED,
+        stage="",
+        collection_id=collection_id,
+        document_id=document_id,
+        version_id=version_id,
+        generation_id=generation_id,
+        not_before=not_before or moment,
+        statistics={},
+        created_at=moment,
+    )
+    session.add(job)
+    session.flush()
+    session.info["work"] = True
+    return job
+
+
+def being_read(session: Session, collection_id: str) -> int:
+    """How many documents of the collection wait to be read or are being read."""
+    under_way = select(func.count()).where(
+        Job.collection_id == collection_id,
+        Job.kind == JobKind.INGEST,
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+    )
+    return session.scalar(under_way) or 0
+
+
+def get(session: Session, scope: Scope, job_id: str) -> Job:
+    """The job, if the asker may see its collection and document (an admin for nobody: every job)."""
+    job = session.get(Job, job_id)
+    if job is None or not _visible(session, scope, job):
+        raise JobNotFound(f"There is no job {job_id!r}.")
+    return job
+
+
+def listing(session: Session, scope: Scope, *, state: str | None, after: str | None, limit: int) -> list[Job]:
+    """Newest first, those the asker may see."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if not _everything(scope):
+        visible = (
+            select(Document.id)
+            .join(Collection, Collection.id == Document.collection_id)
+            .where(access.sees_document(scope))
+        )
+        collections = select(Collection.id).where(access.sees_collection(scope))
+        query = query.where(
+            or_(
+                Job.document_id.in_(visible),
+                and_(Job.document_id.is_(None), Job.collection_id.in_(collections)),
+            )
+        )
+    if state:
+        query = query.where(Job.state == state)
+    if after:
+        query = query.where(Job.id < after)
+    return list(session.scalars(query))
+
+
+def cancel(session: Session, scope: Scope, job_id: str) -> Job:
+    """Cancel at once when queued, at the next step when running."""
+    get(session, scope, job_id)
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    if job.state in TERMINAL:
+        raise JobEnded(f"Job {job_id} has already ended as {job.state}.")
+    if job.kind == JobKind.PURGE:
+        raise JobEnded("A deletion cannot be cancelled: its document is already gone for readers.")
+    job.cancel_requested = True
+    job.revision += 1
+    if job.state == JobState.QUEUED:
+        end(job, JobState.CANCELLED)
+    return job
+
+
+def retry(session: Session, scope: Scope, job_id: str) -> Job:
+    """Queue a failed or cancelled job again, with its count of failures forgotten."""
+    get(session, scope, job_id)
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    document = session.get(Document, job.document_id) if job.document_id else None
+    deleted = document is not None and document.deleted_at is not None
+    if job.state not in {JobState.FAILED, JobState.CANCELLED} or (deleted and job.kind != JobKind.PURGE):
+        raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
+    if job.kind == JobKind.REINDEX:
+        raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
+    requeue(session, job)
+    return job
+
+
+def requeue(session: Session, job: Job) -> None:
+    """Make an ended job wait again."""
+    job.state, job.failures, job.alone, job.cancel_requested = JobState.QUEUED, 0, False, False
+    job.error_code = job.error_message = job.finished_at = job.lease_until = None
+    job.retryable = False
+    job.not_before = now()
+    job.revision += 1
+    session.info["work"] = True
+
+
+def cancel_for(session: Session, *, collection_id: str, document_id: str | None = None) -> datetime | None:
+    """End all ingests of a document or a whole collection; gives when the last running lease will have ended."""
+    jobs = select(Job).where(
+        Job.collection_id == collection_id,
+        Job.kind != JobKind.PURGE,
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+    )
+    if document_id is not None:
+        jobs = jobs.where(Job.document_id == document_id)
+    leases = []
+    for job in session.scalars(jobs.with_for_update()):
+        if job.lease_until is not None:
+            leases.append(job.lease_until)
+        end(job, JobState.CANCELLED)
+        job.revision += 1
+    return max(leases, default=None)
+
+
+def view(session: Session, job: Job) -> JobView:
+    """The job as people see it."""
+    state = shown(job)
+    position = None
+    if state == JobState.QUEUED:
+        ahead = select(func.count()).where(Job.state == JobState.QUEUED, Job.id < job.id)
+        position = (session.scalar(ahead) or 0) + 1
+    error = {"code": job.error_code, "message": job.error_message, "retryable": job.retryable}
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=state,
+        stage=job.stage,
+        collection_id=job.collection_id,
+        document_id=job.document_id,
+        progress={"done": job.progress_done, "total": job.progress_total, "unit": job.progress_unit},
+        attempt=job.attempt,
+        queue_position=position,
+        worker=job.worker,
+        heartbeat_at=job.heartbeat_at,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        error=error if job.error_code else None,
+        statistics=job.statistics,
+        revision=job.revision,
+    )
+
+
+def shown(job: Job) -> JobState:
+    """`stalled` for a running job whose lease has expired; else its state."""
+    if job.state == JobState.RUNNING and job.lease_until is not None and job.lease_until < now():
+        return JobState.STALLED
+    return JobState(job.state)
+
+
+def end(job: Job, state: JobState) -> None:
+    """Put the job into a terminal state; its lease is over."""
+    job.state, job.lease_until, job.finished_at = state, None, now()
+    job.revision += 1
+
+
+def _everything(scope: Scope) -> bool:
+    return scope.principals is None and scope.collections is None
+
+
+def _visible(session: Session, scope: Scope, job: Job) -> bool:
+    if _everything(scope):
+        return True
+    if job.document_id is not None and job.kind != JobKind.PURGE:
+        rule = (
+            select(Document.id)
+            .join(Collection, Collection.id == Document.collection_id)
+            .where(Document.id == job.document_id, access.sees_document(scope))
+        )
+    else:
+        rule = select(Collection.id).where(Collection.id == job.collection_id, access.sees_collection(scope))
+    return session.scalar(rule) is not None

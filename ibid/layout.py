@@ -1,0 +1,209 @@
+"""Elements, word boxes and the report of a parse as bytes to be stored, and the boxes of a span.
+
+Columns of integers as compressed JSON: a few bytes a word, readable by any later release, safe to load from a
+process that read a hostile file. Coordinates are whole units of 1/10,000 of the page.
+"""
+
+import json
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from ibid.errors import Invalid
+from ibid.types import Box, Element, ElementKind, ParseReport, TextBox
+
+UNITS: Final = 10_000
+"""Coordinates in a page's width or height."""
+
+MAX_LAYOUT_BYTES: Final = 512 * 1024 * 1024
+_VERSION: Final = 1
+_REPORT: Final = TypeAdapter(ParseReport)
+
+
+class LayoutDamaged(Invalid):
+    """Stored bytes are not a layout; parsing the document again makes them anew."""
+
+    code = "layout_damaged"
+
+
+@dataclass(frozen=True)
+class BoxColumns:
+    """Word boxes as columns of one length: offsets in code points, one-based pages, edges in units."""
+
+    starts: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    pages: tuple[int, ...] = ()
+    edges: tuple[tuple[int, int, int, int], ...] = ()
+
+    def text_box(self, index: int) -> TextBox:
+        """The box at an index as a value."""
+        return TextBox(self.starts[index], self.ends[index], _box(self.pages[index], self.edges[index]))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the text of one version stands: elements and word boxes, and what its parser reported."""
+
+    elements: tuple[Element, ...]
+    columns: BoxColumns
+    report: ParseReport
+
+    @cached_property
+    def boxes(self) -> tuple[TextBox, ...]:
+        """The word boxes, built on first use; `boxes_of` does without."""
+        return tuple(map(self.columns.text_box, range(len(self.columns.starts))))
+
+
+def encode_layout(elements: Iterable[Element], boxes: Iterable[TextBox], report: ParseReport) -> bytes:
+    """The layout as bytes; equal layouts give equal bytes. Coordinates are rounded to 1/10,000 of the page."""
+    paths: dict[tuple[str, ...], int] = {}
+    rows = [
+        (
+            element.kind.value,
+            element.start,
+            element.end,
+            element.page,
+            paths.setdefault(element.heading_path, len(paths)),
+        )
+        for element in elements
+    ]
+    boxes = tuple(boxes)
+    starts = [placed.start for placed in boxes]
+    document = {
+        "v": _VERSION,
+        "elements": rows,
+        "paths": list(paths),
+        "starts": _deltas(starts),
+        "lengths": [placed.end - placed.start for placed in boxes],
+        "pages": _deltas([placed.box.page for placed in boxes]),
+        "edges": [units for placed in boxes for units in _units(placed.box)],
+        "report": asdict(report),
+    }
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 6)
+
+
+def decode_layout(data: bytes) -> Layout:
+    """The layout of `encode_layout`; raises `LayoutDamaged` for anything that is not one."""
+    try:
+        document = json.loads(_inflate(data))
+        if document["v"] != _VERSION:
+            message = (
+                f"This layout has version {document['v']}, which this release cannot read. Parse it again."
+            )
+            raise LayoutDamaged(message)
+        return Layout(_elements(document), _columns(document), _REPORT.validate_python(document["report"]))
+    except (
+        zlib.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        ValidationError,
+    ) as error:
+        message = "The stored layout of this document cannot be read. Upload the document again."
+        raise LayoutDamaged(message) from error
+
+
+def boxes_of(layout: Layout, start: int, end: int) -> tuple[Box, ...]:
+    """One box a line for the words that [start, end) touches, in reading order; empty without pages."""
+    columns = layout.columns
+    first, last = bisect_right(columns.ends, start), bisect_left(columns.starts, end)
+    merged: list[tuple[int, tuple[int, int, int, int]]] = []
+    for page, edges in zip(columns.pages[first:last], columns.edges[first:last], strict=True):
+        if merged and merged[-1][0] == page and _same_line(merged[-1][1], edges):
+            merged[-1] = (page, _union(merged[-1][1], edges))
+        else:
+            merged.append((page, edges))
+    return tuple(_box(page, edges) for page, edges in merged)
+
+
+def page_of(layout: Layout, start: int) -> int | None:
+    """The page of the element that holds the offset, or of the nearest before it; None without pages."""
+    index = bisect_right(layout.elements, start, key=lambda element: element.start) - 1
+    return layout.elements[max(index, 0)].page if layout.elements else None
+
+
+def _same_line(line: tuple[int, int, int, int], word: tuple[int, int, int, int]) -> bool:
+    """Whether the word overlaps the line by half its height and does not lie far off it."""
+    overlap = min(line[3], word[3]) - max(line[1], word[1])
+    height = min(line[3] - line[1], word[3] - word[1])
+    gap = max(word[0] - line[2], line[0] - word[2])
+    return 2 * overlap >= height and gap <= UNITS // 10
+
+
+def _union(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
+
+def _box(page: int, edges: tuple[int, int, int, int]) -> Box:
+    return Box(page, edges[0] / UNITS, edges[1] / UNITS, edges[2] / UNITS, edges[3] / UNITS)
+
+
+def _units(box: Box) -> tuple[int, int, int, int]:
+    return round(box.x0 * UNITS), round(box.y0 * UNITS), round(box.x1 * UNITS), round(box.y1 * UNITS)
+
+
+def _deltas(values: Sequence[int]) -> list[int]:
+    return [after - before for before, after in pairwise((0, *values))]
+
+
+def _inflate(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    plain = inflater.decompress(data, MAX_LAYOUT_BYTES)
+    if not inflater.eof:
+        message = "the layout is cut short or too large"
+        raise ValueError(message)
+    return plain
+
+
+def _elements(document: dict[str, Any]) -> tuple[Element, ...]:
+    paths = [tuple(map(_string, path)) for path in document["paths"]]
+    elements = tuple(
+        Element(
+            ElementKind(kind), _whole(start), _whole(end), None if page is None else _whole(page), paths[path]
+        )
+        for kind, start, end, page, path in document["elements"]
+    )
+    _ascending([offset for element in elements for offset in (element.start, element.end)])
+    return elements
+
+
+def _columns(document: dict[str, Any]) -> BoxColumns:
+    starts = tuple(accumulate(map(_whole, document["starts"])))
+    lengths = tuple(map(_whole, document["lengths"]))
+    ends = tuple(start + length for start, length in zip(starts, lengths, strict=True))
+    pages = tuple(accumulate(map(_whole, document["pages"])))
+    numbers = tuple(map(_whole, document["edges"]))
+    edges = tuple(zip(numbers[0::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))
+    _ascending([offset for span in zip(starts, ends, strict=True) for offset in span])
+    if not len(starts) == len(pages) == len(edges):
+        message = "columns of different lengths"
+        raise ValueError(message)
+    return BoxColumns(starts, ends, pages, edges)
+
+
+def _ascending(offsets: Sequence[int]) -> None:
+    if any(before > after for before, after in pairwise((0, *offsets))):
+        message = "offsets that do not ascend"
+        raise ValueError(message)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        message = "a number was expected"
+        raise TypeError(message)
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        message = "a string was expected"
+        raise TypeError(message)
+    return value

@@ -1,0 +1,32 @@
+"""Points from rows: the one place that says what of a chunk goes to the vector store."""
+
+from sqlalchemy.orm import Session
+
+from ibid import documents, generations
+from ibid.db.tables import ChunkRow, Document, Generation, Version
+from ibid.embedding.bm25 import Bm25
+from ibid.embedding.texts import encoder_text
+from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
+
+
+def point(chunk: ChunkRow, dense: Vector, bm25: Bm25, payload: PointPayload) -> Point:
+    """The chunk's point: `dense` has shape (dimensions,)."""
+    return Point(chunk.id, dense, bm25.document(encoder_text(chunk.heading, chunk.text)), payload)
+
+
+def sparse_encoder(generation: Generation) -> Bm25:
+    """The BM25 model with the generation's settings."""
+    return Bm25(generations.recipe_of(generation).sparse)
+
+
+def payload(session: Session, version: Version, document: Document) -> PointPayload:
+    """What the engine filters a version's points by; before it is live, its creation stands for its beginning."""
+    live_from = version.live_from or version.created_at
+    granted = documents.grants(session, document)
+    return PointPayload(
+        document_id=document.id,
+        version_id=version.id,
+        access=(ANYONE,) if granted is None else granted,
+        live_from=live_from.timestamp(),
+        live_to=version.live_to.timestamp() if version.live_to else None,
+    )

@@ -1,0 +1,143 @@
+"""Saved replies: a POST repeated with its `Idempotency-Key` has its effect once and the same reply twice.
+
+A request first reserves its key under a lease, then saves its reply in the transaction of its effect. If it dies in
+between, the lease ends and a repetition runs again; a first request that was only slow then finds its reservation
+taken, and its transaction is rolled back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ibid.clock import now
+from ibid.db.tables import SavedReply
+from ibid.errors import Conflict, Invalid
+
+LEASE = timedelta(seconds=60)
+KEPT = timedelta(hours=24)
+LONGEST_KEY = 255
+
+
+class BadIdempotencyKey(Invalid):
+    """The header cannot be a key."""
+
+    code = "bad_idempotency_key"
+
+
+class KeyReused(Invalid):
+    """The same key came with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class InProgress(Conflict):
+    """The first request with this key has not ended. `retry_after` is in seconds."""
+
+    code = "idempotency_in_progress"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The right to save the reply of one request; `until` fences it against who takes over after the lease."""
+
+    key_id: str
+    idempotency_key: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What was answered the first time."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def reserve(session: Session, key_id: str, idempotency_key: str, request_hash: str) -> Reservation | Reply:
+    """The saved reply, or the right to make it. Raises `KeyReused`, `InProgress` or `BadIdempotencyKey`."""
+    if not 0 < len(idempotency_key) <= LONGEST_KEY or not idempotency_key.isprintable():
+        raise BadIdempotencyKey(
+            f"Idempotency-Key is 1 to {LONGEST_KEY} printable characters.", param="Idempotency-Key"
+        )
+    moment = now()
+    mine = Reservation(key_id, idempotency_key, moment + LEASE)
+    if _insert(session, mine, request_hash, moment):
+        return mine
+    row = session.scalars(
+        select(SavedReply)
+        .where(SavedReply.key_id == key_id, SavedReply.idempotency_key == idempotency_key)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    if row.created_at < moment - KEPT and row.lease_until < moment:
+        row.request_hash, row.status, row.body, row.created_at = request_hash, None, None, moment
+    if row.request_hash != request_hash:
+        raise KeyReused(
+            "This Idempotency-Key came with another request before. Use a new key for a new request."
+        )
+    if row.status is not None and row.body is not None:
+        return Reply(row.status, row.body)
+    if row.lease_until > moment:
+        wait = (row.lease_until - moment).total_seconds()
+        raise InProgress(
+            "The first request with this Idempotency-Key is still being worked on.",
+            retry_after=min(wait, 2.0),
+        )
+    row.lease_until = mine.until
+    return mine
+
+
+def save(session: Session, reservation: Reservation, status: int, body: Mapping[str, Any]) -> None:
+    """Keep the reply, in the transaction of the effect; raises `InProgress` if the reservation was taken over."""
+    done = session.execute(
+        update(SavedReply).where(*_is(reservation)).values(status=status, body=dict(body), lease_until=now())
+    )
+    if cast("CursorResult[Any]", done).rowcount != 1:
+        raise InProgress("This request took too long, and a repetition of it is being worked on now.")
+
+
+def release(session: Session, reservation: Reservation) -> None:
+    """Give a key back whose request had no effect, so that it may be tried again at once."""
+    session.execute(delete(SavedReply).where(*_is(reservation)))
+
+
+def expire(session: Session, moment: datetime) -> None:
+    """Remove replies that are older than a day."""
+    old = SavedReply.created_at < moment - KEPT
+    session.execute(delete(SavedReply).where(old, SavedReply.lease_until < moment))
+
+
+def _insert(session: Session, mine: Reservation, request_hash: str, moment: datetime) -> bool:
+    try:
+        with session.begin_nested():
+            session.add(
+                SavedReply(
+                    key_id=mine.key_id,
+                    idempotency_key=mine.idempotency_key,
+                    request_hash=request_hash,
+                    lease_until=mine.until,
+                    created_at=moment,
+                )
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+def _is(reservation: Reservation) -> tuple[Any, ...]:
+    return (
+        SavedReply.key_id == reservation.key_id,
+        SavedReply.idempotency_key == reservation.idempotency_key,
+        SavedReply.lease_until == reservation.until,
+        SavedReply.status.is_(None),
+    )

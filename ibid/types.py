@@ -1,0 +1,244 @@
+"""Values that cross borders. All are frozen; all offsets are half-open ranges of Unicode code points."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Role = Literal["reader", "editor", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page (one-based) as displayed, in fractions of its size, origin top left."""
+
+    page: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextBox:
+    """Where the characters [start, end) of the canonical text, usually one word, stand on a page."""
+
+    start: int
+    end: int
+    box: Box
+
+
+class ElementKind(StrEnum):
+    """What a piece of a document is to its reader."""
+
+    TITLE = "title"
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    LIST_ITEM = "list_item"
+    TABLE = "table"
+    CODE = "code"
+    CAPTION = "caption"
+    HEADER = "header"
+    FOOTER = "footer"
+    METADATA = "metadata"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A range of the canonical text with its kind, page (one-based, None without pages) and headings above it."""
+
+    kind: ElementKind
+    start: int
+    end: int
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParseReport:
+    """What a parser saw: counts of pages and elements, and warnings in words."""
+
+    parser: str
+    pages: int | None = None
+    pages_with_text: int | None = None
+    pages_empty: tuple[int, ...] = ()
+    elements: int = 0
+    tables: int = 0
+    images_skipped: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    r"""A document as text: the canonical text, its elements in order, and the boxes of its words.
+
+    `text` holds no U+0000, no lone surrogate, and only `\n` as a line end. Elements are disjoint and ascending;
+    `boxes` are ascending and empty for formats without pages.
+    """
+
+    text: str
+    elements: tuple[Element, ...]
+    boxes: tuple[TextBox, ...]
+    report: ParseReport
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage for retrieval: `text == canonical[start:end]`. `context` (headings) is embedded with it, never shown as text."""
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Token ids and their weights, of one length, ids unique."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who asks, and what they may see: the one value every read of documents is filtered by.
+
+    `principals` are `user:NAME`, `group:NAME` and `key:ID`; None sees everything (an admin acting for nobody).
+    `collections` limits to these ids; None is every collection. `as_of` None means now.
+    """
+
+    key_id: str
+    role: Role
+    principals: frozenset[str] | None = None
+    collections: frozenset[str] | None = None
+    as_of: datetime | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """Scores of a hit in each leg of the search; None where that leg did not return it."""
+
+    dense: float | None
+    sparse: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that a search found and SQL confirmed for the asker's scope."""
+
+    document_id: str
+    document: str
+    version_id: str
+    version: int
+    generation_id: str
+    chunk_id: str
+    text: str
+    start: int
+    end: int
+    page: int | None
+    heading: tuple[str, ...]
+    score: float
+    legs: Legs
+
+
+class Support(StrEnum):
+    """How far the cited words carry a sentence."""
+
+    VERIFIED = "verified"
+    PARTIALLY_SUPPORTED = "partially_supported"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The exact words [start, end) of one version that support a sentence. `n` is one-based within its answer."""
+
+    n: int
+    document_id: str
+    document: str
+    version_id: str
+    version: int
+    page: int | None
+    boxes: tuple[Box, ...]
+    start: int
+    end: int
+    quote: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of an answer with the numbers of its citations."""
+
+    text: str
+    support: Support
+    citations: tuple[int, ...]
+
+
+class JobState(StrEnum):
+    """States of a job as stored. `stalled` is what a running job with an expired lease is shown as."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STALLED = "stalled"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    INGEST = "ingest"
+    PURGE = "purge"
+    REINDEX = "reindex"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkerConfig:
+    """Budgets of a chunk in tokens of the embedder, special tokens excluded."""
+
+    max_tokens: int = 200
+    min_tokens: int = 40
+    overlap_sentences: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SparseConfig:
+    """Settings of the BM25 vectors. `avg_len` is in tokens."""
+
+    language: str = "english"
+    k: float = 1.2
+    b: float = 0.75
+    avg_len: float = 128.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a generation is made with; its fingerprint names every part that changes what is stored."""
+
+    embedder: str
+    dimensions: int
+    embedder_fingerprint: str
+    chunker: ChunkerConfig = field(default_factory=ChunkerConfig)
+    sparse: SparseConfig = field(default_factory=SparseConfig)
+
+
+Metadata = Mapping[str, Json]

@@ -1,0 +1,379 @@
+"""Qdrant Edge: the engine inside this process, one shard in a folder per generation.
+
+A shard belongs to one process. Its calls hold Python's GIL, so searches queue whatever locks there are; the lock of
+each shard only keeps it from being closed under a caller. `optimize()` is never called: it would hold the GIL for
+its whole run, and an exact scan of 100,000 vectors takes 15 ms.
+"""
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import qdrant_edge as edge
+
+from ibid.settings import Settings
+from ibid.vectors.errors import StoreUnavailable
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, stored
+from ibid.vectors.names import check_points, check_same, checked, is_name, missing
+from ibid.vectors.port import (
+    ANYONE,
+    Fence,
+    HybridQuery,
+    Point,
+    PointFilter,
+    PointHit,
+    PointRef,
+)
+from ibid.vectors.ranking import fused_limit, page, sees_nothing
+
+# An open shard costs 8 threads and a file-backed reserve, so the least recently used are closed.
+MOST_OPEN = 8
+
+_MANIFEST = "generation.json"
+_SHARD = "shard"
+_NEW, _TRASH = ".new-", ".trash-"
+# In kilobytes, and far beyond any shard: nothing is ever optimised on its own.
+_NEVER = 1 << 31
+
+
+class EdgeVectorStore:
+    """Generations below one folder, opened when first used. Thread-safe; writes are on disk when they return.
+
+    Raises `StoreUnavailable` when another process holds a shard or the disk fails.
+    """
+
+    def __init__(self, root: Path, *, most_open: int = MOST_OPEN) -> None:
+        self._root = root
+        self._most_open = most_open
+        self._table = threading.Lock()
+        self._shards: dict[str, _Shard] = {}
+        self._uses = 0
+        root.mkdir(parents=True, exist_ok=True)
+        self._clear_leftovers()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The store below the data directory."""
+        return cls(settings.data_dir / "vectors")
+
+    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
+        """Best points first. One batch: the fused list, and each leg alone for its scores."""
+        if sees_nothing(query):
+            self._expect(generation)
+            return []
+        visible = _visible(query.filter)
+        dense = edge.Query.Nearest(query.dense.tolist(), using=DENSE)
+        words = edge.SparseVector(list(query.sparse.indices), list(query.sparse.values))
+        sparse = edge.Query.Nearest(words, using=SPARSE)
+        batch = edge.QueryBatchRequest(
+            [
+                edge.QueryRequest(
+                    limit=fused_limit(query),
+                    query=edge.Fusion.Dbsf(),  # type: ignore[arg-type]  # the stubs lack the base class
+                    prefetches=[
+                        edge.Prefetch(query.candidates, query=dense, filter=visible),
+                        edge.Prefetch(query.candidates, query=sparse, filter=visible),
+                    ],
+                    with_payload=["version_id"],
+                ),
+                edge.QueryRequest(limit=query.candidates, query=dense, filter=visible),
+                edge.QueryRequest(limit=query.candidates, query=sparse, filter=visible),
+            ]
+        )
+        with self._open(generation) as shard:
+            fused, by_dense, by_sparse = shard.query_batch(batch)
+        return page(
+            [(str(hit.id), _payload(hit)["version_id"], hit.score) for hit in fused],
+            {str(hit.id): hit.score for hit in by_dense},
+            {str(hit.id): hit.score for hit in by_sparse},
+            query,
+        )
+
+    def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
+        """Exact number of points, all or those of one version or document."""
+        wanted = (("version_id", version_id), ("document_id", document_id))
+        both: list[edge.ConditionType] = [_is(key, value) for key, value in wanted if value is not None]
+        request = edge.CountRequest(exact=True, filter=edge.Filter(must=both))
+        with self._open(generation) as shard:
+            return shard.count(request)
+
+    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
+        """Every stored point once, in batches, in the order of ids; other calls may come between two batches."""
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset, limit=batch, with_payload=["document_id", "version_id"], with_vector=False
+            )
+            with self._open(generation) as shard:
+                records, offset = shard.scroll(request)
+            if records:
+                yield [
+                    PointRef(str(record.id), _payload(record)["document_id"], _payload(record)["version_id"])
+                    for record in records
+                ]
+            if offset is None:
+                return
+
+    def generations(self) -> set[str]:
+        """The generations that exist in the store."""
+        return {
+            folder.name
+            for folder in self._root.iterdir()
+            if is_name(folder.name) and (folder / _MANIFEST).is_file()
+        }
+
+    def create(self, generation: str, dimensions: int) -> None:
+        """Make the generation's folder, whole or not at all; nothing happens if it exists with these dimensions."""
+        entry = self._entry(generation)
+        with entry.lock:
+            if entry.exists():
+                check_same(generation, entry.dimensions(), dimensions)
+                return
+            building = self._root / f"{_NEW}{uuid.uuid4().hex}"
+            with _translated(generation):
+                building.mkdir()
+                _make_shard(building / _SHARD, dimensions)
+                _write_manifest(building / _MANIFEST, dimensions)
+                if entry.folder.exists():  # without a manifest it is not one of ours that was ever finished
+                    self._discard(entry.folder)
+                building.rename(entry.folder)
+                _sync_folder(self._root)
+
+    def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:  # noqa: ARG002 - the port's signature
+        """Write points, flushed to disk. Whoever lends the store to others (`remote`) checks the fence."""
+        entry = self._expect(generation)
+        if not points:
+            return
+        check_points(generation, points, entry.dimensions())
+        with _translated(generation):
+            operation = edge.UpdateOperation.upsert_points([_theirs(point) for point in points])
+        self._write(generation, operation)
+
+    def supersede(self, generation: str, version_id: str, live_to: float) -> None:
+        """Give all points of a version an end (epoch seconds)."""
+        self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
+
+    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
+        """Replace the access list of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
+
+    def delete(
+        self,
+        generation: str,
+        *,
+        point_ids: Sequence[str] = (),
+        version_id: str | None = None,
+        document_id: str | None = None,
+    ) -> None:
+        """Remove points by id, and all of a version, and all of a document, as far as given."""
+        operations = []
+        with _translated(generation):
+            if point_ids:
+                operations.append(edge.UpdateOperation.delete_points(list(point_ids)))
+        for key, value in (("version_id", version_id), ("document_id", document_id)):
+            if value is not None:
+                all_of = edge.Filter(must=[_is(key, value)])
+                operations.append(edge.UpdateOperation.delete_points_by_filter(all_of))
+        self._write(generation, *operations)
+
+    def drop(self, generation: str) -> None:
+        """Remove the generation's folder, even one that cannot be opened; nothing happens if there is none."""
+        entry = self._entry(generation)
+        with entry.lock, _translated(generation):
+            entry.close()
+            if entry.folder.exists():
+                self._discard(entry.folder)
+
+    def flush(self) -> None:
+        """Flush every open shard; writes do so themselves, this is for a backup of the folder."""
+        for entry in self._entries():
+            with entry.lock, _translated(entry.folder.name):
+                if entry.engine is not None:
+                    entry.engine.flush()
+
+    def close(self) -> None:
+        """Close every shard, waiting for calls that are in one."""
+        for entry in self._entries():
+            with entry.lock, _translated(entry.folder.name):
+                entry.close()
+
+    def _set_payload(self, generation: str, those: edge.FieldCondition, payload: dict[str, object]) -> None:
+        operation = edge.UpdateOperation.set_payload_by_filter(edge.Filter(must=[those]), payload)
+        self._write(generation, operation)
+
+    def _write(self, generation: str, *operations: edge.UpdateOperation) -> None:
+        with self._open(generation) as shard:
+            for operation in operations:
+                shard.update(operation)
+            shard.flush()
+
+    @contextmanager
+    def _open(self, generation: str) -> Iterator[edge.EdgeShard]:
+        """The generation's shard, ours until the block ends."""
+        entry = self._entry(generation)
+        with entry.lock:
+            if not entry.exists():
+                raise missing(generation)
+            with _translated(generation):
+                shard = entry.open()
+                self._close_surplus(entry)
+                yield shard
+
+    def _expect(self, generation: str) -> "_Shard":
+        entry = self._entry(generation)
+        if not entry.exists():
+            raise missing(generation)
+        return entry
+
+    def _entry(self, generation: str) -> "_Shard":
+        """The one entry of this name. It stays for good, so that two threads never hold two locks for one folder."""
+        with self._table:
+            entry = self._shards.setdefault(checked(generation), _Shard(self._root / generation))
+            self._uses += 1
+            entry.last_use = self._uses
+            return entry
+
+    def _entries(self) -> list["_Shard"]:
+        with self._table:
+            return sorted(self._shards.values(), key=lambda entry: entry.last_use)
+
+    def _close_surplus(self, keep: "_Shard") -> None:
+        """Close the least recently used shards that nobody is in, down to the limit."""
+        opened = [entry for entry in self._entries() if entry.engine is not None]
+        surplus = len(opened) - self._most_open
+        for entry in opened:
+            if surplus > 0 and entry is not keep and entry.lock.acquire(blocking=False):
+                try:
+                    entry.close()
+                finally:
+                    entry.lock.release()
+                surplus -= 1
+
+    def _discard(self, folder: Path) -> None:
+        """Out of the way in one step, then deleted; a crash in between leaves only what the next start deletes."""
+        trash = self._root / f"{_TRASH}{uuid.uuid4().hex}"
+        folder.rename(trash)
+        _sync_folder(self._root)
+        shutil.rmtree(trash)
+
+    def _clear_leftovers(self) -> None:
+        for folder in self._root.iterdir():
+            if folder.name.startswith((_NEW, _TRASH)):
+                shutil.rmtree(folder)
+
+
+class _Shard:
+    """A generation's folder and, while it is open, its engine; everything but `exists` under the lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = threading.RLock()
+        self.engine: edge.EdgeShard | None = None
+        self.last_use = 0
+
+    def exists(self) -> bool:
+        return (self.folder / _MANIFEST).is_file()
+
+    def dimensions(self) -> int:
+        return int(json.loads((self.folder / _MANIFEST).read_text())["dimensions"])
+
+    def open(self) -> edge.EdgeShard:
+        if self.engine is None:
+            self.engine = edge.EdgeShard.load(str(self.folder / _SHARD))
+        return self.engine
+
+    def close(self) -> None:
+        if self.engine is not None:
+            engine, self.engine = self.engine, None
+            engine.close()
+
+
+@contextmanager
+def _translated(generation: str) -> Iterator[None]:
+    """The engine raises nothing more special than `Exception` itself; everything else is not its own and passes."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The vector store could not write to its folder ({error.strerror}). Check the disk and its space."
+        ) from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise _unavailable(generation, str(error)) from error
+
+
+def _unavailable(generation: str, reason: str) -> StoreUnavailable:
+    if "WouldBlock" in reason:
+        return StoreUnavailable(
+            f"Another process has {generation} open, and only one can. Stop the other `ibid serve` on this data directory."
+        )
+    return StoreUnavailable(
+        f"The vector engine failed on {generation} ({reason}). If it stays so, run `ibid verify`: it rebuilds the vectors."
+    )
+
+
+def _make_shard(folder: Path, dimensions: int) -> None:
+    config = edge.EdgeConfig(
+        vectors={DENSE: edge.EdgeVectorParams(size=dimensions, distance=edge.Distance.Cosine)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER, vacuum_min_vector_number=_NEVER),
+    )
+    shard = edge.EdgeShard.create(str(folder), config)
+    try:
+        index = edge.UpdateOperation.create_field_index
+        for field in KEYWORDS:
+            shard.update(index(field, edge.PayloadSchemaType.Keyword))
+        for field in NUMBERS:
+            shard.update(index(field, edge.PayloadSchemaType.Float))
+        shard.flush()
+    finally:
+        shard.close()
+
+
+def _write_manifest(path: Path, dimensions: int) -> None:
+    with path.open("w") as file:
+        json.dump({"dimensions": dimensions}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _theirs(point: Point) -> edge.Point:
+    words = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
+    return edge.Point(point.id, {DENSE: point.dense.tolist(), SPARSE: words}, stored(point.payload))
+
+
+def _visible(wanted: PointFilter) -> edge.Filter:
+    """Live at that time, meeting one of the principals, of one of the documents. No `live_to` never excludes."""
+    must: list[edge.ConditionType] = [
+        edge.FieldCondition("live_from", range=edge.RangeFloat(lte=wanted.as_of)),
+    ]
+    if wanted.principals is not None:
+        must.append(edge.FieldCondition("access", match=edge.MatchAny([ANYONE, *sorted(wanted.principals)])))
+    if wanted.document_ids is not None:
+        must.append(edge.FieldCondition("document_id", match=edge.MatchAny(sorted(wanted.document_ids))))
+    ended = edge.FieldCondition("live_to", range=edge.RangeFloat(lte=wanted.as_of))
+    return edge.Filter(must=must, must_not=[ended])
+
+
+def _is(key: str, value: str) -> edge.FieldCondition:
+    return edge.FieldCondition(key, match=edge.MatchValue(value))
+
+
+def _payload(point: edge.ScoredPoint | edge.Record) -> dict[str, str]:
+    return point.payload or {}

@@ -1,0 +1,157 @@
+"""The vector store port: points of a generation, written by workers and queried by searches.
+
+A generation is one physical collection of the engine with a dense vector (cosine) and a BM25 sparse vector
+(the engine applies IDF). Point ids are UUID strings, deterministic in (generation, version, ordinal), so writing
+a point twice is writing it once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ibid.types import SparseVector
+
+Vector = npt.NDArray[np.float32]
+ANYONE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class PointPayload:
+    """What the engine filters by. Times are seconds since the epoch; `live_to` is None for the current version.
+
+    `access` names the principals that may see the document, `("*",)` when it is not restricted.
+    """
+
+    document_id: str
+    version_id: str
+    access: tuple[str, ...]
+    live_from: float
+    live_to: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One chunk in the engine: `dense` has shape (dimensions,)."""
+
+    id: str
+    dense: Vector
+    sparse: SparseVector
+    payload: PointPayload
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The right of one attempt of one job to write; the store's owner refuses it once the attempt is over."""
+
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointFilter:
+    """What a search may see: points live at `as_of` (epoch seconds) whose access meets `principals` (None: all).
+
+    `document_ids` limits to these documents; None is every document.
+    """
+
+    as_of: float
+    principals: frozenset[str] | None = None
+    document_ids: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HybridQuery:
+    """A question in both representations. `candidates` is how many points each leg brings to the fusion."""
+
+    dense: Vector
+    sparse: SparseVector
+    filter: PointFilter
+    limit: int
+    offset: int = 0
+    candidates: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PointHit:
+    """A point with its fused score and its score in each leg (None where the leg's candidates lack it)."""
+
+    id: str
+    version_id: str
+    score: float
+    dense: float | None
+    sparse: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointRef:
+    """A stored point, as a scan sees it."""
+
+    id: str
+    document_id: str
+    version_id: str
+
+
+class VectorReader(Protocol):
+    """Questions to the store. Raises `Unavailable` when it cannot be reached, `GenerationMissing` when unknown."""
+
+    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
+        """Best points first, fused by the engine (distribution-based score fusion)."""
+        ...
+
+    def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
+        """Exact number of points, all or those of one version or document."""
+        ...
+
+    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
+        """Every stored point once, in batches, in the order of ids."""
+        ...
+
+    def generations(self) -> set[str]:
+        """The generations that exist in the store."""
+        ...
+
+
+class VectorWriter(Protocol):
+    """Changes to the store; each is idempotent and durable when it returns."""
+
+    def create(self, generation: str, dimensions: int) -> None:
+        """Make the generation's physical collection; nothing happens if it exists with these dimensions."""
+        ...
+
+    def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:
+        """Write points; an owner that knows the fence's attempt to be over raises `Fenced` and writes nothing."""
+        ...
+
+    def supersede(self, generation: str, version_id: str, live_to: float) -> None:
+        """Give all points of a version an end (epoch seconds)."""
+        ...
+
+    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
+        """Replace the access list of all points of a document."""
+        ...
+
+    def delete(
+        self,
+        generation: str,
+        *,
+        point_ids: Sequence[str] = (),
+        version_id: str | None = None,
+        document_id: str | None = None,
+    ) -> None:
+        """Remove points by id, and all of a version, and all of a document, as far as given."""
+        ...
+
+    def drop(self, generation: str) -> None:
+        """Remove the generation with all its points; nothing happens if there is none."""
+        ...
+
+
+class VectorStore(VectorReader, VectorWriter, Protocol):
+    """Both halves, and an end."""
+
+    def close(self) -> None:
+        """Release files and connections; the store is not used afterwards."""
+        ...
