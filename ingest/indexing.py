@@ -1,0 +1,239 @@
+"""The stages after parsing: chunks, embeddings and points of versions in generations, each step kept as it ends."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ibid import claims, fingerprints, generations, points
+from ibid.claims import Claim
+from ibid.clock import now
+from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Parse, Version
+from ibid.embedding.port import Embedder
+from ibid.embedding.texts import encoder_text
+from ibid.errors import Conflict
+from ibid.layout import decode_layout
+from ibid.types import Chunk, JobKind, Parsed
+from ibid.vectors.errors import StoreUnavailable
+from ibid.vectors.port import Fence
+from ingest.chunking import chunk
+from ingest.tools import Tools
+
+ENCODE_BATCH = 128
+POINT_BATCH = 256
+T = TypeVar("T")
+
+
+class VersionGone(Conflict):
+    """The version's document was deleted in the meantime; what was stored of it is removed again."""
+
+    code = "version_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A version to be stored in a generation, under a claim."""
+
+    held: Claim
+    version_id: str
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An exact text given to the encoder, and the key of its vector."""
+
+    key: str
+    text: str
+
+
+def cut(tools: Tools, target: Target) -> list[Text]:
+    """Store the version's chunks for the generation; gives the texts to embed, in the order of the chunks."""
+    embedder = tools.encoders.get(target.generation.embedder)
+    with tools.db.read() as session:
+        parse = _parse(session, target.version_id)
+    layout = decode_layout(parse.layout)
+    parsed = Parsed(parse.text, layout.elements, (), layout.report)  # chunks do not look at boxes
+    chunks = chunk(parsed, generations.recipe_of(target.generation).chunker, embedder.count_tokens)
+    texts = [_text(embedder, made) for made in chunks]
+    with tools.db.begin() as session:
+        _report(session, target.held, "chunking", len(chunks))
+        living(session, target.version_id)
+        session.execute(
+            delete(ChunkRow).where(
+                ChunkRow.generation_id == target.generation.id, ChunkRow.version_id == target.version_id
+            )
+        )
+        session.add_all(_row(target, made, text.key) for made, text in zip(chunks, texts, strict=True))
+    return texts
+
+
+def embed(tools: Tools, generation: Generation, texts: Iterable[Text], held: Sequence[Claim]) -> None:
+    """Make sure that every text has its vector. Batches are kept as they are made, longest texts first."""
+    embedder = tools.encoders.get(generation.embedder)
+    wanted = {text.key: text.text for text in texts}
+    unknown = wanted.keys() - known_keys(tools, wanted)
+    lacking = sorted(unknown, key=lambda key: (-len(wanted[key]), key))
+    done = 0
+    for keys in batches(lacking, ENCODE_BATCH):
+        vectors = embedder.encode([wanted[key] for key in keys])
+        with tools.db.begin() as session:
+            _insert_embeddings(session, tools, keys, vectors)
+            done += len(keys)
+            going_on = claims.show(session, held, "embedding", done, len(lacking), "chunks")
+        if held and not going_on:
+            return
+
+
+def known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
+    """Those of the keys that have a vector."""
+    known: set[str] = set()
+    with tools.db.read() as session:
+        for some in batches(keys, 500):
+            known.update(session.scalars(select(Embedding.key).where(Embedding.key.in_(some))))
+    return known
+
+
+def store(tools: Tools, target: Target) -> int:
+    """Write the version's points and, when the store counts as many as SQL, record that they are there."""
+    generation, version_id, held = target.generation, target.version_id, target.held
+    bm25 = points.sparse_encoder(generation)
+    with tools.db.begin() as session:
+        _report(session, held, "indexing", 0)
+        payload = points.payload(session, *living(session, version_id))
+        total = _chunk_count(session, target)
+    fence = Fence(held.id, held.attempt)
+    tools.store.create(generation.id, generation.dimensions)
+    for rows in _stored_chunks(tools, target):
+        made = [
+            points.point(row, np.frombuffer(vector, dtype=np.float32), bm25, payload) for row, vector in rows
+        ]
+        with tools.db.read() as session:
+            if not claims.may_write(session, held.id, held.attempt):
+                raise claims.LeaseLost(
+                    f"Attempt {held.attempt} of job {held.id} is over; its points are not written."
+                )
+        tools.store.upsert(generation.id, made, fence=fence)
+    stored = tools.store.count(generation.id, version_id=version_id)
+    if stored != total:  # more, if an attempt before an upgrade cut it otherwise: the next one finds none
+        tools.store.delete(generation.id, version_id=version_id)
+        raise StoreUnavailable(
+            f"The vector store holds {stored} of {total} chunks. The job will be tried again."
+        )
+    try:
+        with tools.db.begin() as session:
+            claims.check(session, held)
+            living(session, version_id)
+            session.merge(
+                Indexing(generation_id=generation.id, version_id=version_id, chunks=stored, created_at=now())
+            )
+    except VersionGone:
+        tools.store.delete(generation.id, version_id=version_id)
+        raise
+    return stored
+
+
+def living(session: Session, version_id: str) -> tuple[Version, Document]:
+    """The version and its document, locked against a delete until the transaction ends; else `VersionGone`."""
+    found = session.execute(
+        select(Version, Document)
+        .join(Document, Document.id == Version.document_id)
+        .where(Version.id == version_id, Document.deleted_at.is_(None))
+        .with_for_update(of=Document, read=True)
+    ).one_or_none()
+    if found is None:
+        raise VersionGone("The document was deleted while it was being stored.")
+    return found[0], found[1]
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _parse(session: Session, version_id: str) -> Parse:
+    found = session.scalar(
+        select(Parse).join(Version, Version.parse_key == Parse.key).where(Version.id == version_id)
+    )
+    if found is None:
+        raise VersionGone("The document was deleted while it was being stored.")
+    return found
+
+
+def _report(session: Session, held: Claim, stage: str, chunks: int) -> None:
+    """Say how far an ingest is; a reindex counts documents, and does so itself."""
+    if held.kind is JobKind.REINDEX:
+        claims.check(session, held)
+    else:
+        claims.progress(session, held, stage, chunks, chunks, "chunks")
+
+
+def _text(embedder: Embedder, made: Chunk) -> Text:
+    text = encoder_text(made.heading_path, made.text)
+    return Text(fingerprints.embedding_key(embedder.fingerprint, text), text)
+
+
+def _row(target: Target, made: Chunk, key: str) -> ChunkRow:
+    return ChunkRow(
+        id=fingerprints.point_id(target.generation.id, target.version_id, made.ordinal),
+        generation_id=target.generation.id,
+        version_id=target.version_id,
+        ordinal=made.ordinal,
+        start=made.start,
+        end=made.end,
+        page=made.page,
+        heading=list(made.heading_path),
+        tokens=made.tokens,
+        text=made.text,
+        embedding_key=key,
+    )
+
+
+def _insert_embeddings(session: Session, tools: Tools, keys: Sequence[str], vectors: np.ndarray) -> None:
+    """Insert vectors; another worker may have made the same ones a moment ago."""
+    rows = [
+        {"key": key, "vector": vector.astype(np.float32).tobytes()}
+        for key, vector in zip(keys, vectors, strict=True)
+    ]
+    if tools.db.sqlite:
+        session.execute(sqlite.insert(Embedding).on_conflict_do_nothing(), rows)
+    else:
+        session.execute(postgresql.insert(Embedding).on_conflict_do_nothing(), rows)
+
+
+def _chunk_count(session: Session, target: Target) -> int:
+    rows = (
+        select(func.count())
+        .select_from(ChunkRow)
+        .where(ChunkRow.generation_id == target.generation.id, ChunkRow.version_id == target.version_id)
+    )
+    return session.scalar(rows) or 0
+
+
+def _stored_chunks(tools: Tools, target: Target) -> Iterator[list[tuple[ChunkRow, bytes]]]:
+    """Chunks with their vectors, in batches, each read in a transaction of its own."""
+    after = -1
+    while True:
+        with tools.db.read() as session:
+            rows = session.execute(
+                select(ChunkRow, Embedding.vector)
+                .join(Embedding, Embedding.key == ChunkRow.embedding_key)
+                .where(
+                    ChunkRow.generation_id == target.generation.id,
+                    ChunkRow.version_id == target.version_id,
+                    ChunkRow.ordinal > after,
+                )
+                .order_by(ChunkRow.ordinal)
+                .limit(POINT_BATCH)
+            ).all()
+        if not rows:
+            return
+        yield [(row, vector) for row, vector in rows]
+        after = rows[-1][0].ordinal

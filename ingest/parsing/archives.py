@@ -1,0 +1,39 @@
+"""Office files are zip archives: what they hold is checked before anything is unpacked."""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from ingest.parsing.errors import Encrypted, TooLargeWhenUnpacked, Unreadable
+
+MAX_UNPACKED: Final = 512 * 1024 * 1024
+MAX_RATIO: Final = 200
+"""A part this many times its packed size is refused, unless it is small."""
+_SMALL: Final = 64 * 1024 * 1024
+MAX_PARTS: Final = 20_000
+_OLE: Final = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED: Final = 0x1
+
+
+def check_archive(path: Path) -> None:
+    """Refuse archives that are damaged, locked or too large when unpacked (zip bombs)."""
+    with path.open("rb") as file:
+        if file.read(4) == _OLE:
+            raise Encrypted(
+                "This file is protected by a password or has an old Office format. "
+                "Save it without a password in the current format and upload it again."
+            )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise Unreadable(
+            "This file is damaged and cannot be opened. Save it again and upload the new file."
+        ) from error
+    if any(part.flag_bits & _ENCRYPTED for part in parts):
+        raise Encrypted("This file is protected by a password. Remove the password and upload it again.")
+    large = sum(part.file_size for part in parts) > MAX_UNPACKED or len(parts) > MAX_PARTS
+    if large or any(part.file_size > max(_SMALL, MAX_RATIO * part.compress_size) for part in parts):
+        raise TooLargeWhenUnpacked(
+            f"This file unpacks to more than {MAX_UNPACKED // 2**20} MB and was not read. Split the document."
+        )

@@ -1,0 +1,188 @@
+"""The parse server as its client sees it: give it a file, get a document."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final
+
+import ingest
+from ibid.errors import IbidError
+from ibid.media import UnsupportedType
+from ibid.settings import Settings
+from ibid.types import Parsed
+from ingest.parsing import codec
+from ingest.parsing.errors import (
+    Encrypted,
+    NoText,
+    OutOfMemory,
+    ParserDied,
+    ParsersUnavailable,
+    TimedOut,
+    TooLargeWhenUnpacked,
+    Unreadable,
+)
+from ingest.parsing.sandbox import Limits
+from ingest.parsing.server import Request
+
+log = logging.getLogger(__name__)
+
+_LOADING: Final = 120.0
+"""Seconds that the server may need beyond those of a document, to load parsers on a busy machine."""
+_ERRORS: Final[dict[str, type[IbidError]]] = {
+    kind.code: kind
+    for kind in (
+        Encrypted,
+        NoText,
+        OutOfMemory,
+        ParserDied,
+        TimedOut,
+        TooLargeWhenUnpacked,
+        Unreadable,
+        UnsupportedType,
+    )
+}
+
+
+class ParseServer:
+    """Reads documents in confined processes, one at a time; safe to share between threads.
+
+    The server starts with the first document and again after it died. Each process that uses this needs its own;
+    after a fork the child starts one for itself.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = Limits(settings.parse_seconds, settings.parse_memory_bytes)
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self.network_cut: bool | None = None
+        """Whether parsers cannot reach the network; None before the first start."""
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts."""
+        request = Request(str(path.absolute()), filename, media_type, self._limits)
+        with self._lock:
+            data = self._ask(self._server(), request)
+        return codec.load(data)
+
+    def close(self) -> None:
+        """End the server; the next `parse` starts another."""
+        with self._lock:
+            self._stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, None while there is none."""
+        return self._running.process.pid if self._running else None
+
+    def _server(self) -> "_Running":
+        running = self._running
+        if running is not None and running.owner == os.getpid() and running.process.poll() is None:
+            return running
+        self._stop()
+        self._running = running = _Running()
+        self.network_cut = running.network_cut
+        if not self.network_cut:
+            log.warning(
+                "Parsers can reach the network: this system does not allow a process to cut itself off."
+            )
+        return running
+
+    def _ask(self, running: "_Running", request: Request) -> bytes:
+        try:
+            outcome, body = running.exchange(request)
+        except TimeoutError as error:
+            self._stop()
+            raise TimedOut(
+                "Reading this document did not end and was stopped. Split the document."
+            ) from error
+        except (OSError, ValueError, KeyError) as error:
+            self._stop()
+            raise ParserDied("The parse server died on this document. Try it again.") from error
+        if "code" in outcome:
+            raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
+        return body
+
+    def _stop(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.stop()
+
+
+class _Running:
+    """A server process and the socket to it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        # The server removes it when it ends; this process does if the server could not.
+        self._folder = tempfile.mkdtemp(prefix="ibid-parse-")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(self._folder),
+                cwd="/",
+                start_new_session=True,
+            )
+        self._channel = ours
+        self._answers = ours.makefile("rb")
+        try:
+            self.network_cut = bool(self._greeting())
+        except (OSError, ValueError, KeyError) as error:
+            self.stop()
+            raise ParsersUnavailable(
+                "The parse server did not start; the log has its reason. Try again."
+            ) from error
+
+    def exchange(self, request: Request) -> tuple[dict[str, str], bytes]:
+        """Send a request and await its outcome; raises `OSError` or `ValueError` when the server is gone."""
+        self._channel.settimeout(request.limits.seconds + _LOADING)
+        self._channel.sendall(request.to_line())
+        outcome = json.loads(self._answers.readline())
+        size = int(outcome["bytes"])
+        body = self._answers.read(size) if 0 <= size <= request.limits.output_bytes else b""
+        if len(body) != size:
+            raise ValueError("the answer was cut short")
+        return {key: str(value) for key, value in outcome.items()}, body
+
+    def stop(self) -> None:
+        """Close the socket, which ends the server, and wait for it."""
+        self._answers.close()
+        self._channel.close()
+        if self.owner != os.getpid():
+            # Copied by a fork: the server belongs to the process that started it.
+            self.process.returncode = 0
+            return
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _greeting(self) -> bool:
+        self._channel.settimeout(_LOADING)
+        return json.loads(self._answers.readline())["network_cut"] is True
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Nothing of ours: no settings, keys or addresses."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {
+        **kept,
+        "HOME": folder,
+        "TMPDIR": folder,
+        "LANG": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        "PYTHONPATH": str(Path(ingest.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -1,0 +1,90 @@
+"""Which parser reads which media type. Knowing that loads no parser."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Final, cast
+
+from ibid.media import BY_EXTENSION, UnsupportedType
+from ingest import canonical
+from ingest.parsing.port import Parser
+
+ENTRY_POINTS: Final = "ibid.parsers"
+"""Other packages offer parsers here; each entry point names an `Offer`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """A parser that can be had: where it is, and its score for each media type it takes (the highest wins).
+
+    `revision` is raised when its output changes; `packages` are those whose versions change its output;
+    for the media types in `programs` it starts other programs.
+    """
+
+    name: str
+    target: str
+    scores: Mapping[str, int]
+    packages: tuple[str, ...] = ()
+    revision: int = 1
+    programs: frozenset[str] = frozenset()
+
+    def load(self) -> Parser:
+        """The parser, importing what it needs."""
+        module, _, attribute = self.target.partition(":")
+        return cast("Parser", getattr(import_module(module), attribute)())
+
+
+_PDF: Final = "application/pdf"
+_BUILT_IN: Final = (
+    Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",)),
+    Offer(
+        "unstructured",
+        "ingest.parsing.unstructured:UnstructuredParser",
+        {kind.name: 50 for kind in BY_EXTENSION.values() if kind.name != _PDF},
+        ("unstructured", "charset-normalizer", "spacy", "en_core_web_sm", "pypandoc_binary"),
+        programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
+    ),
+)
+
+
+@cache
+def offers() -> tuple[Offer, ...]:
+    """Ours, and those of installed packages."""
+    return (*_BUILT_IN, *(cast("Offer", point.load()) for point in entry_points(group=ENTRY_POINTS)))
+
+
+def offer_for(media_type: str) -> Offer:
+    """The best offer; raises `UnsupportedType`."""
+    takers = [offer for offer in offers() if media_type in offer.scores]
+    if not takers:
+        message = f"No parser reads files of type {media_type}. Convert the document to PDF or text and upload that."
+        raise UnsupportedType(message)
+    return max(takers, key=lambda offer: offer.scores[media_type])
+
+
+@cache
+def parser_for(media_type: str) -> Parser:
+    """The parser of the best offer, loaded once; raises `UnsupportedType`."""
+    return _loaded(offer_for(media_type))
+
+
+@cache
+def _loaded(offer: Offer) -> Parser:
+    return offer.load()
+
+
+@cache
+def parser_fingerprint(media_type: str) -> str:
+    """Names everything that decides how a file of this type is read; equal fingerprints give equal texts."""
+    offer = offer_for(media_type)
+    versions = (f"{package}=={_version(package)}" for package in offer.packages)
+    return " ".join((f"{offer.name}/{offer.revision}", f"canonical/{canonical.REVISION}", *versions))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

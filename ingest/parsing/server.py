@@ -1,0 +1,259 @@
+"""The parse server: loads the parsers once and forks a confined child for each document.
+
+It talks to one client over an inherited socket: a line of JSON with the request, a line of JSON with the outcome, and
+after a good outcome that many bytes (`ingest.parsing.codec`). It ends when the client goes.
+"""
+
+import gc
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from ibid.errors import IbidError
+from ingest.parsing import sandbox
+from ingest.parsing.errors import OutOfMemory, ParserDied, TimedOut, TooLargeWhenUnpacked, Unreadable
+from ingest.parsing.sandbox import Limits
+
+log = logging.getLogger(__name__)
+
+_LOOK_AROUND: Final = 1.0
+"""Seconds between looks at whether the parent still lives."""
+_OK, _FAILED = b"+", b"-"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A document to read."""
+
+    path: str
+    filename: str
+    media_type: str
+    limits: Limits
+
+    def to_line(self) -> bytes:
+        """As it travels."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Request":
+        """From `to_line`."""
+        fields = json.loads(line)
+        return cls(fields["path"], fields["filename"], fields["media_type"], Limits(**fields["limits"]))
+
+
+class _ClientGone(Exception):
+    """The parent died or closed the socket."""
+
+
+def main() -> None:
+    """Serve the socket whose number is the first argument."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(channel.fileno(), False)
+    # What libraries print must not go where a supervisor reads.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("ingest").setLevel(logging.INFO)
+    sandbox.keep_out()
+    cut = sandbox.cut_network()
+    home = os.environ["TMPDIR"]
+    try:
+        _serve(channel, Path(home), os.getppid(), network_cut=cut)
+    except (_ClientGone, ConnectionError):
+        log.debug("The client has gone.")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _serve(channel: socket.socket, home: Path, parent: int, *, network_cut: bool) -> None:
+    requests = channel.makefile("rb")
+    channel.sendall(json.dumps({"network_cut": network_cut}).encode() + b"\n")
+    while True:
+        _await(channel, parent)
+        line = requests.readline()
+        if not line:
+            return
+        outcome, body = _answered(Request.from_line(line), channel, home, parent)
+        channel.sendall(json.dumps({**outcome, "bytes": len(body)}).encode() + b"\n" + body)
+
+
+def _await(channel: socket.socket, parent: int) -> None:
+    """Until the client has something to say."""
+    while not select.select([channel], [], [], _LOOK_AROUND)[0]:
+        # A sibling of the client may hold its end of the socket open, so that its death alone does not close it.
+        if os.getppid() != parent:
+            raise _ClientGone
+
+
+def _answered(
+    request: Request, channel: socket.socket, home: Path, parent: int
+) -> tuple[dict[str, str], bytes]:
+    """The outcome of a request and the bytes of the document."""
+    try:
+        _warm(request.media_type)
+        return {}, _in_child(request, channel, home, parent)
+    except IbidError as error:
+        return {"code": error.code, "message": error.message}, b""
+
+
+def _warm(media_type: str) -> None:
+    """Load the parser before the fork, so that the next child has it too."""
+    from ingest.parsing.registry import parser_for  # noqa: PLC0415 - parsers may come with packages that load much
+
+    before = len(sys.modules)
+    parser_for(media_type)
+    if len(sys.modules) > before:
+        # What is here now lives as long as the server: the collector would only touch, and so copy, its pages.
+        gc.collect()
+        gc.freeze()
+
+
+def _in_child(request: Request, channel: socket.socket, home: Path, parent: int) -> bytes:
+    folder = Path(tempfile.mkdtemp(dir=home))
+    alive, child_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        channel.close()
+        os.close(alive)
+        _child(request, folder)
+    try:
+        os.close(child_end)
+        _watch(pid, alive, request.limits, channel, parent)
+        status = os.waitpid(pid, 0)[1]
+        return _result(folder / "result", status, request.limits)
+    finally:
+        os.close(alive)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _child(request: Request, folder: Path) -> None:
+    """Read the document and leave the result in the folder; never returns."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        status = _read_to(folder / "result", request)
+    except Exception:  # a door: the last chance to say why
+        log.exception("A parse child failed")
+    finally:
+        # Not sys.exit: what the server has open and buffered is the server's.
+        os._exit(status)
+
+
+def _read_to(result: Path, request: Request) -> int:
+    from ingest.parsing.codec import dump  # noqa: PLC0415 - loaded by _warm in the server
+    from ingest.parsing.registry import offer_for, parser_for  # noqa: PLC0415 - likewise
+
+    try:
+        parser = parser_for(request.media_type)
+        sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
+        data = _OK + dump(parser.parse(Path(request.path), request.filename, request.media_type))
+    except IbidError as error:
+        data = _failure(error)
+    except MemoryError:
+        data = _failure(_out_of_memory(request.limits))
+    except Exception:  # a door: whatever a vendor raises, the document is what it raised it about
+        log.exception("A parser broke on a file of type %s", request.media_type)
+        data = _failure(
+            Unreadable("This file cannot be read; it may be damaged. Save it again and upload the new file.")
+        )
+    if len(data) > request.limits.output_bytes:
+        data = _failure(
+            TooLargeWhenUnpacked("This document holds more text than one document may. Split it.")
+        )
+    result.write_bytes(data)
+    return 0
+
+
+def _failure(error: IbidError) -> bytes:
+    return _FAILED + json.dumps({"code": error.code, "message": error.message}).encode()
+
+
+def _watch(pid: int, alive: int, limits: Limits, channel: socket.socket, parent: int) -> None:
+    """Until the child has ended; kills it, with what it started, when its time is over or the client goes."""
+    try:
+        _await_end(alive, limits, channel, parent)
+    except BaseException:
+        _kill(pid)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _await_end(alive: int, limits: Limits, channel: socket.socket, parent: int) -> None:
+    deadline = time.monotonic() + limits.seconds
+    while (left := deadline - time.monotonic()) > 0:
+        ready, _, _ = select.select([alive, channel.fileno()], [], [], min(_LOOK_AROUND, left))
+        if alive in ready:
+            return
+        # One request at a time: the client says nothing now unless it closes.
+        if ready or os.getppid() != parent:
+            raise _ClientGone
+    raise TimedOut(
+        f"Reading this document took longer than {limits.seconds:g} seconds and was stopped. Split the document."
+    )
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        # It has not yet made its own group.
+        os.kill(pid, signal.SIGKILL)
+
+
+def _result(path: Path, status: int, limits: Limits) -> bytes:
+    """The document a child left; raises what it met."""
+    if os.WIFSIGNALED(status):
+        raise _killed(os.WTERMSIG(status), limits)
+    if os.WEXITSTATUS(status) != 0 or not path.exists():
+        raise ParserDied(
+            "The parser ended without an answer on this document. Try it again, or save it in another format."
+        )
+    data = path.read_bytes()
+    if data[:1] == _OK:
+        return data[1:]
+    raise _Told(json.loads(data[1:]))
+
+
+class _Told(IbidError):
+    """An error as the child told it; the client gives it its class back."""
+
+    def __init__(self, told: dict[str, str]) -> None:
+        super().__init__(str(told["message"]))
+        self.code = str(told["code"])  # type: ignore[misc]
+
+
+def _killed(number: int, limits: Limits) -> IbidError:
+    if number == signal.SIGXCPU:
+        return TimedOut(
+            f"Reading this document took more than {limits.seconds:g} seconds of processor time. Split it."
+        )
+    if number == signal.SIGXFSZ:
+        return TooLargeWhenUnpacked("This document unpacks to more than is accepted. Split it.")
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL:
+        return ParserDied(
+            f"The parser was killed ({name}) on this document, most likely for want of memory. Split it."
+        )
+    return ParserDied(
+        f"The parser crashed ({name}) on this document. Save it in another format and upload that."
+    )
+
+
+def _out_of_memory(limits: Limits) -> OutOfMemory:
+    return OutOfMemory(
+        f"Reading this document needs more than the {limits.memory_bytes // 2**20} MB that one document may take. Split it."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""Office files, web pages, e-mail, tables and text through unstructured."""
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from io import BytesIO, StringIO
+from itertools import zip_longest
+from pathlib import Path
+from re import Pattern
+from re import compile as pattern
+from typing import Final
+
+from lxml import etree  # type: ignore[import-untyped]
+from unstructured.common.html_table import HtmlTable
+from unstructured.documents.elements import Element as Found
+from unstructured.errors import UnprocessableEntityError
+from unstructured.partition.docx import partition_docx
+from unstructured.partition.epub import partition_epub
+from unstructured.partition.html import partition_html
+from unstructured.partition.md import partition_md
+from unstructured.partition.msg import partition_msg
+from unstructured.partition.odt import partition_odt
+from unstructured.partition.org import partition_org
+from unstructured.partition.pptx import partition_pptx
+from unstructured.partition.rst import partition_rst
+from unstructured.partition.rtf import partition_rtf
+from unstructured.partition.text import element_from_text
+from unstructured.partition.xlsx import partition_xlsx
+
+from ibid.types import ElementKind, Parsed, ParseReport
+from ingest.canonical import TextBuilder
+from ingest.parsing.archives import check_archive
+from ingest.parsing.encodings import decode
+from ingest.parsing.errors import NoText, Unreadable
+from ingest.parsing.outline import Outline
+from ingest.parsing.unstructured_language import prepare_language
+from ingest.parsing.visible import visible
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "unstructured"
+_MAX_HEADING: Final = 100
+_WEAK_LEVEL: Final = 20
+"""Below every heading that the format itself marks."""
+
+_KINDS: Final = {
+    "ListItem": ElementKind.LIST_ITEM,
+    "Table": ElementKind.TABLE,
+    "CodeSnippet": ElementKind.CODE,
+    "FigureCaption": ElementKind.CAPTION,
+    "Image": ElementKind.CAPTION,
+    "Header": ElementKind.HEADER,
+    "Footer": ElementKind.FOOTER,
+    "PageNumber": ElementKind.FOOTER,
+}
+_BLANK_LINES: Final = pattern(r"\n[ \t]*(?:\n[ \t]*)+")
+_CHARSET: Final = pattern(rb"(?i)<meta[^>]{1,200}?charset=[\"']?([\w.:-]{1,40})")
+_XML_ENCODING: Final = pattern(rb"^\s*<\?xml[^>]{1,100}?encoding=[\"']([\w.:-]{1,40})")
+
+# What the libraries below raise for a file that is not what it says it is.
+_DAMAGED: Final = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnprocessableEntityError,
+    ValueError,
+    etree.LxmlError,
+)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """An element before it has its place. `level` is that of a heading; `weak` is one told by its looks only."""
+
+    kind: ElementKind
+    text: str
+    page: int | None = None
+    level: int | None = None
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What came out of a file."""
+
+    pieces: list[_Piece]
+    warnings: tuple[str, ...] = ()
+    pages: int | None = None
+
+
+class UnstructuredParser:
+    """Everything that is not PDF."""
+
+    def __init__(self) -> None:
+        prepare_language()
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        """The document; raises `Unreadable`, `Encrypted`, `TooLargeWhenUnpacked`, `NoText`."""
+        read = _reader(filename, media_type)
+        try:
+            found = read(path)
+        except _DAMAGED as error:
+            log.info("%s could not read a file of type %s: %r", NAME, media_type, error)
+            raise Unreadable(
+                "This file is damaged, or is not what its name says. Save it again and upload the new file."
+            ) from error
+        return _assembled(found)
+
+
+def _reader(filename: str, media_type: str) -> Callable[[Path], _Read]:
+    return _READERS.get(media_type) or (
+        _text if filename.lower().endswith((".txt", ".text", ".log")) else _code
+    )
+
+
+def _assembled(read: _Read) -> Parsed:
+    """Offsets and headings for pieces in order; raises `NoText`."""
+    builder, outline = TextBuilder(), Outline()
+    for piece, following in zip_longest(read.pieces, read.pieces[1:]):
+        heading = piece.level is not None and (not piece.weak or _heads(piece, following))
+        if heading and piece.text.strip():
+            path = outline.enter(piece.level or 0, piece.text)
+            builder.add(ElementKind.HEADING, piece.text, page=piece.page, heading_path=path)
+        else:
+            builder.add(piece.kind, piece.text, page=piece.page, heading_path=outline.path)
+    elements = builder.elements()
+    if not elements:
+        raise NoText("This file holds no text. Check that it is the one you meant to upload.")
+    kinds = [element.kind for element in elements]
+    report = ParseReport(
+        parser=NAME,
+        pages=read.pages,
+        pages_with_text=len({element.page for element in elements}) if read.pages else None,
+        pages_empty=tuple(
+            sorted({*range(1, (read.pages or 0) + 1)} - {element.page or 0 for element in elements})
+        ),
+        elements=len(elements),
+        tables=kinds.count(ElementKind.TABLE),
+        images_skipped=sum(
+            piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces
+        ),
+        warnings=read.warnings,
+    )
+    return Parsed(builder.text(), elements, (), report)
+
+
+def _heads(piece: _Piece, following: _Piece | None) -> bool:
+    """Whether a short line that looks like a heading has text under it."""
+    short = len(piece.text) <= _MAX_HEADING and not piece.text.rstrip().endswith((".", ",", ";", "!", "?"))
+    return short and following is not None and not following.weak and len(following.text) > len(piece.text)
+
+
+def _pieces(found: Iterable[Found], *, pages: bool = False) -> list[_Piece]:
+    return [_piece(element, pages=pages) for element in found if element.category != "PageBreak"]
+
+
+def _piece(element: Found, *, pages: bool) -> _Piece:
+    metadata = element.metadata
+    page = metadata.page_number if pages else None
+    if element.category == "Table" and metadata.text_as_html:
+        return _Piece(ElementKind.TABLE, _rows(metadata.text_as_html) or element.text, page)
+    if element.category == "Title":
+        level = metadata.category_depth
+        weak = level is None
+        return _Piece(
+            ElementKind.PARAGRAPH, element.text, page, _WEAK_LEVEL if level is None else level, weak
+        )
+    kind = _KINDS.get(element.category, ElementKind.PARAGRAPH)
+    bold = kind is ElementKind.PARAGRAPH and _is_bold(element)
+    return _Piece(kind, element.text, page, _WEAK_LEVEL if bold else None, weak=bold)
+
+
+def _is_bold(element: Found) -> bool:
+    """Whether all of a text is emphasised, as a heading without a heading's style is."""
+    words, tags = element.metadata.emphasized_text_contents, element.metadata.emphasized_text_tags
+    return bool(words and tags and "b" in tags and "".join(words).split() == element.text.split())
+
+
+def _rows(html: str) -> str:
+    """A table as one line a row; empty rows are left out."""
+    rows = (list(row.iter_cell_texts()) for row in HtmlTable.from_html_text(html).iter_rows())
+    return "\n".join(
+        _row(cell.replace("\\n", " ") for cell in row) for row in rows if any(map(str.strip, row))
+    )
+
+
+def _row(cells: Iterable[str]) -> str:
+    """Cells parted by bars, each on one line."""
+    return " | ".join(" ".join(cell.split()) for cell in cells)
+
+
+# ------------------------------------------------------------------------------------------------ readers
+
+
+def _text(path: Path) -> _Read:
+    """Paragraphs word for word; unstructured only says what they are."""
+    text, warnings = decode(path.read_bytes())
+    return _Read(_text_pieces(text), warnings)
+
+
+def _text_pieces(text: str) -> list[_Piece]:
+    pieces = []
+    for paragraph in _paragraphs(text):
+        element = element_from_text(paragraph[:2_000])
+        piece = _piece(element, pages=False)
+        piece.text = paragraph
+        piece.weak = piece.level is not None and "\n" not in paragraph
+        piece.level = _WEAK_LEVEL if piece.weak else None
+        pieces.append(piece)
+    return pieces
+
+
+def _code(path: Path) -> _Read:
+    """Source code, settings and data, word for word."""
+    data = path.read_bytes()
+    text, warnings = decode(data, _declared(_XML_ENCODING, data))
+    return _Read([_Piece(ElementKind.CODE, paragraph) for paragraph in _paragraphs(text)], warnings)
+
+
+def _paragraphs(text: str) -> list[str]:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+    return [paragraph for paragraph in _BLANK_LINES.split(lines) if paragraph.strip()]
+
+
+def _declared(where: Pattern[bytes], data: bytes) -> str | None:
+    match = where.search(data[:4096])
+    return match.group(1).decode("ascii") if match else None
+
+
+def _html(path: Path) -> _Read:
+    data = path.read_bytes()
+    text, warnings = decode(data, _declared(_CHARSET, data) or _declared(_XML_ENCODING, data))
+    return _Read(_html_pieces(text), warnings)
+
+
+def _html_pieces(text: str) -> list[_Piece]:
+    shown = visible(text)
+    return _pieces(partition_html(text=shown, languages=[""])) if shown.strip() else []
+
+
+def _markdown(path: Path) -> _Read:
+    text, warnings = decode(path.read_bytes())
+    return _Read(_pieces(partition_md(text=text, languages=[""])) if text.strip() else [], warnings)
+
+
+def _csv(path: Path) -> _Read:
+    return _separated(path, ",;\t|")
+
+
+def _tsv(path: Path) -> _Read:
+    return _separated(path, "\t")
+
+
+def _separated(path: Path, delimiters: str) -> _Read:
+    """One table, cell by cell as written: unstructured's way, through pandas, rewrites numbers and refuses odd rows."""
+    text, warnings = decode(path.read_bytes())
+    delimiter = _delimiter(text, delimiters)
+    rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=False)
+    lines = [_row(row) for row in rows if any(map(str.strip, row))]
+    return _Read([_Piece(ElementKind.TABLE, "\n".join(lines))] if lines else [], warnings)
+
+
+def _delimiter(text: str, delimiters: str) -> str:
+    """The one that most of the first lines have most often; the first listed if none is there."""
+    head = text[:10_000].splitlines()[:20]
+    return max(delimiters, key=lambda mark: sum(mark in line for line in head))
+
+
+def _docx(path: Path) -> _Read:
+    check_archive(path)
+    return _Read(_pieces(partition_docx(str(path), languages=[""])))
+
+
+def _pptx(path: Path) -> _Read:
+    check_archive(path)
+    found = partition_pptx(str(path), languages=[""], include_slide_notes=True)
+    pieces = _pieces(found, pages=True)
+    last_break = sum(element.category == "PageBreak" for element in found)
+    return _Read(pieces, pages=max([piece.page or 0 for piece in pieces] + [last_break]) or None)
+
+
+def _xlsx(path: Path) -> _Read:
+    """Each sheet under its name."""
+    check_archive(path)
+    pieces: list[_Piece] = []
+    sheet = None
+    for element in partition_xlsx(str(path), languages=[""]):
+        if element.metadata.page_name and element.metadata.page_name != sheet:
+            sheet = element.metadata.page_name
+            pieces.append(_Piece(ElementKind.PARAGRAPH, sheet, level=0))
+        if element.text.strip() != sheet:
+            pieces.append(_piece(element, pages=False))
+    has_content = any(piece.level != 0 for piece in pieces)
+    return _Read(pieces if has_content else [])
+
+
+def _odt(path: Path) -> _Read:
+    check_archive(path)
+    return _Read(_pieces(partition_odt(str(path), languages=[""])))
+
+
+def _epub(path: Path) -> _Read:
+    check_archive(path)
+    return _Read(_pieces(partition_epub(str(path), languages=[""])))
+
+
+def _rtf(path: Path) -> _Read:
+    return _Read(_pieces(partition_rtf(str(path), languages=[""])))
+
+
+def _rst(path: Path) -> _Read:
+    return _markup(path, partition_rst)
+
+
+def _org(path: Path) -> _Read:
+    return _markup(path, partition_org)
+
+
+def _markup(path: Path, partition: Callable[..., list[Found]]) -> _Read:
+    text, warnings = decode(path.read_bytes())
+    return _Read(
+        _pieces(partition(file=BytesIO(text.encode()), languages=[""])) if text.strip() else [], warnings
+    )
+
+
+def _eml(path: Path) -> _Read:
+    with path.open("rb") as file:
+        message = BytesParser(policy=policy.default).parse(file)
+    warnings = _attachment_warning(
+        [part.get_filename() or "without a name" for part in message.iter_attachments()]
+    )
+    return _Read([*_headers(message), *_body(message)], warnings)
+
+
+def _headers(message: EmailMessage) -> Iterator[_Piece]:
+    subject = str(message.get("subject") or "").strip()
+    if subject:
+        yield _Piece(ElementKind.PARAGRAPH, subject, level=0)
+    lines = [f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Date") if message.get(name)]
+    if lines:
+        yield _Piece(ElementKind.METADATA, "\n".join(lines))
+
+
+def _body(message: EmailMessage) -> list[_Piece]:
+    part = message.get_body(("html", "plain"))
+    if part is None:
+        return []
+    payload = part.get_payload(decode=True)
+    text, _ = decode(payload if isinstance(payload, bytes) else b"", part.get_content_charset())
+    return _html_pieces(text) if part.get_content_subtype() == "html" else _text_pieces(text)
+
+
+def _msg(path: Path) -> _Read:
+    found = partition_msg(str(path), languages=[""], process_attachments=False)
+    metadata = found[0].metadata if found else None
+    pieces = []
+    if metadata is not None and metadata.subject:
+        pieces.append(_Piece(ElementKind.PARAGRAPH, metadata.subject, level=0))
+    people = (("From", metadata and metadata.sent_from), ("To", metadata and metadata.sent_to))
+    lines = [f"{name}: {', '.join(names)}" for name, names in people if names]
+    pieces.append(_Piece(ElementKind.METADATA, "\n".join(lines)))
+    return _Read([*pieces, *_pieces(found)] if found else [])
+
+
+def _attachment_warning(names: list[str]) -> tuple[str, ...]:
+    return (f"Attachments are not read: {', '.join(names)}. Upload them on their own.",) if names else ()
+
+
+_READERS: Final[dict[str, Callable[[Path], _Read]]] = {
+    "application/epub+zip": _epub,
+    "application/rtf": _rtf,
+    "application/vnd.ms-outlook": _msg,
+    "application/vnd.oasis.opendocument.text": _odt,
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": _pptx,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": _xlsx,
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": _docx,
+    "message/rfc822": _eml,
+    "text/csv": _csv,
+    "text/html": _html,
+    "text/markdown": _markdown,
+    "text/org": _org,
+    "text/tab-separated-values": _tsv,
+    "text/x-rst": _rst,
+}

@@ -1,0 +1,60 @@
+"""The end of an ingest: the version becomes what readers see, in one commit, once every generation holds it."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ibid import claims, generations
+from ibid.claims import Claim, LeaseLost
+from ibid.clock import now
+from ibid.db.tables import Document, Generation, Indexing, Version
+from ingest.tools import Tools
+
+
+def lacking(session: Session, held: Claim) -> list[Generation]:
+    """Generations of the claim's collection that do not wholly hold its version yet."""
+    stored = set(
+        session.scalars(select(Indexing.generation_id).where(Indexing.version_id == held.version_id))
+    )
+    return [g for g in generations.written(session, held.collection_id) if g.id not in stored]
+
+
+def publish(tools: Tools, held: Claim) -> bool:
+    """Make the version live and supersede the former one; False if a generation appeared that lacks it.
+
+    Does nothing when a newer version is live already, or when this one is (an attempt after a crash).
+    """
+    with tools.db.begin() as session:
+        generations.lock_collection(session, held.collection_id)
+        claims.check(session, held)
+        if lacking(session, held):
+            return False
+        document = session.scalars(
+            select(Document).where(Document.id == held.document_id).with_for_update()
+        ).one()
+        if document.deleted_at is not None:
+            raise LeaseLost(
+                f"Document {document.id} was deleted; its version {held.version_id} is not published."
+            )
+        version = session.get_one(Version, held.version_id)
+        live = session.get(Version, document.current_version_id) if document.current_version_id else None
+        if live is None or live.number < version.number:
+            moment = now()
+            version.live_from = moment
+            document.current_version_id, document.updated_at = version.id, moment
+            if live is not None:
+                live.live_to = moment
+    return True
+
+
+def retire_points(tools: Tools, held: Claim) -> None:
+    """Tell the store the end of this document's superseded versions; searches check SQL, so this only saves work."""
+    with tools.db.read() as session:
+        over = session.scalars(
+            select(Version).where(Version.document_id == held.document_id, Version.live_to.is_not(None))
+        ).all()
+        targets = generations.written(session, held.collection_id)
+    stored = tools.store.generations()
+    for version in over:
+        for generation in targets:
+            if version.live_to is not None and generation.id in stored:
+                tools.store.supersede(generation.id, version.id, version.live_to.timestamp())

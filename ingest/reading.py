@@ -1,0 +1,68 @@
+"""The parse stage: bytes to canonical text and layout, kept under the hash of both the bytes and the parser."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ibid import claims, fingerprints
+from ibid.claims import Claim
+from ibid.clock import now
+from ibid.db.tables import Blob, Parse, Version
+from ibid.layout import encode_layout
+from ibid.types import Parsed
+from ingest.parsing.registry import parser_fingerprint
+from ingest.tools import Tools
+
+
+def read(tools: Tools, held: Claim) -> None:
+    """Make sure that the claim's version has its canonical text; parses only what was never parsed like this."""
+    with tools.db.begin() as session:
+        claims.progress(session, held, "parsing")
+        version = session.get_one(Version, held.version_id)
+        key = parse_key(version)
+        if (
+            session.get(Parse, key, with_for_update={"read": True}) is not None
+        ):  # held against a purge until commit
+            version.parse_key = key
+            return
+        blob_key = session.get_one(Blob, version.blob_id).key
+    started = time.perf_counter()
+    with _local_copy(tools, blob_key, version.filename) as path:
+        parsed = tools.reader.parse(path, version.filename, version.media_type)
+    seconds = time.perf_counter() - started
+    with tools.db.begin() as session:
+        claims.check(session, held)
+        _keep(session, key, parsed, seconds)
+        session.get_one(Version, held.version_id).parse_key = key
+
+
+def parse_key(version: Version) -> str:
+    """Hash of the bytes and of everything that decides how they are read."""
+    suffix = PurePosixPath(version.filename).suffix.lower()
+    return fingerprints.of(version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type))
+
+
+def _keep(session: Session, key: str, parsed: Parsed, seconds: float) -> None:
+    layout = encode_layout(parsed.elements, parsed.boxes, parsed.report)
+    try:
+        with session.begin_nested():
+            session.add(Parse(key=key, text=parsed.text, layout=layout, seconds=seconds, created_at=now()))
+    except IntegrityError:
+        return  # another worker read the same bytes a moment ago
+
+
+@contextmanager
+def _local_copy(tools: Tools, blob_key: str, filename: str) -> Iterator[Path]:
+    """The blob as a file that ends like the upload did; its name is otherwise ours."""
+    suffix = PurePosixPath(filename).suffix.lower()
+    with tempfile.TemporaryDirectory(prefix="ibid-") as folder:
+        path = Path(folder) / ("document" + (suffix if suffix.isascii() else ""))
+        with path.open("wb") as file:
+            for piece in tools.blobs.open(blob_key):
+                file.write(piece)
+        yield path

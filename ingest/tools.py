@@ -1,0 +1,44 @@
+"""What ingestion works with, handed to every stage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ibid.blobs.port import BlobStore
+from ibid.db.session import Database
+from ibid.embedding.port import Embedder
+from ibid.settings import Settings
+from ibid.types import Parsed
+from ibid.vectors.port import VectorStore
+
+
+class Reader(Protocol):
+    """Turns a file into text, in whatever isolation it sees fit; raises `Invalid` for what cannot be read."""
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        """The document's text, elements and boxes."""
+        ...
+
+    def close(self) -> None:
+        """End whatever reads."""
+        ...
+
+
+class Encoders(Protocol):
+    """Gives the encoder of a name, loading it once."""
+
+    def get(self, name: str) -> Embedder:
+        """The loaded encoder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The stores, the encoders and the parser of one worker process."""
+
+    settings: Settings
+    db: Database
+    store: VectorStore
+    blobs: BlobStore
+    encoders: Encoders
+    reader: Reader

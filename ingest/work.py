@@ -1,0 +1,182 @@
+"""Work on claimed jobs: each is a loop of short transactions, and whatever is killed, the next attempt goes on."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from ibid import claims
+from ibid.blobs.port import BlobMissing
+from ibid.claims import Claim, LeaseLost
+from ibid.db.tables import Collection, Version
+from ibid.errors import IbidError, Invalid, TooLarge
+from ibid.types import JobKind, JobState
+from ibid.vectors.errors import Fenced
+from ingest import indexing, publishing, purging, reading, receipts, reindexing
+from ingest.indexing import Target, Text, VersionGone
+from ingest.parsing.errors import ParserDied
+from ingest.tools import Tools
+
+RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def work(tools: Tools, claims: Sequence[Claim]) -> None:
+    """Work on a batch as it was claimed: ingests together, anything else alone."""
+    kind = claims[0].kind
+    if kind is JobKind.INGEST:
+        ingest(tools, claims)
+    elif kind is JobKind.REINDEX:
+        _attempt(tools, claims[0], reindexing.reindex)
+    else:
+        _attempt(tools, claims[0], purging.purge)
+
+
+def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
+    """Take documents from bytes to what readers see; their texts share the encoder's batches."""
+    clock = Stopwatch()
+    held = [claim for claim in claims if _attempt(tools, claim, reading.read)]
+    while held:
+        with tools.db.read() as session:
+            targets = [
+                Target(claim, claim.version_id or "", generation)
+                for claim in held
+                for generation in publishing.lacking(session, claim)
+            ]
+        texts = {target: cut for target in targets if (cut := _cut(tools, target)) is not None}
+        clock.lap("chunk")
+        counts = _embed(tools, texts)
+        clock.lap("embed")
+        stored = [target for target in texts if _attempt(tools, target.held, partial(_store, target))]
+        clock.lap("index")
+        failed = {target.held for target in targets} - {target.held for target in stored}
+        held = [c for c in held if c not in failed and not _publish(tools, c, counts[c.id], clock)]
+
+
+class Stopwatch:
+    """Seconds per stage of a batch."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap to a stage."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+
+def _cut(tools: Tools, target: Target) -> list[Text] | None:
+    made: list[list[Text]] = []
+    done = _attempt(tools, target.held, lambda t, _: made.append(indexing.cut(t, target)))
+    return made[0] if done else None
+
+
+def _store(target: Target, tools: Tools, _held: Claim) -> None:
+    indexing.store(tools, target)
+
+
+def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[str, int]:
+    """Embed all texts, one generation after the other; gives how many were not known before, for each job id."""
+    by_generation: dict[str, list[Target]] = defaultdict(list)
+    for target in texts:
+        by_generation[target.generation.id].append(target)
+    counts: dict[str, int] = defaultdict(int)
+    for targets in by_generation.values():
+        held = [target.held for target in targets]
+        known = indexing.known_keys(tools, [text.key for target in targets for text in texts[target]])
+        indexing.embed(tools, targets[0].generation, [text for t in targets for text in texts[t]], held)
+        for target in targets:
+            counts[target.held.id] += sum(text.key not in known for text in texts[target])
+    return counts
+
+
+def _publish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> bool:
+    """Whether the claim is done with: live, or dropped. False: a generation appeared that lacks the version."""
+    outcome: list[bool] = []
+    if not _attempt(tools, held, lambda t, c: outcome.append(publishing.publish(t, c))):
+        return True
+    if not outcome[0]:
+        return False
+    _attempt(tools, held, lambda t, c: _finish(t, c, embedded, clock))
+    return True
+
+
+def _finish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> None:
+    publishing.retire_points(tools, held)
+    with tools.db.begin() as session:
+        claims.check(session, held)
+        version = session.get_one(Version, held.version_id)
+        collection = session.get_one(Collection, held.collection_id)
+        version.receipt = receipts.receipt(
+            session, version, collection, embedded=embedded, seconds=clock.seconds
+        )
+        chunks = version.receipt["chunks"]
+        agree = chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"]
+        state = JobState.SUCCEEDED if agree else JobState.PARTIALLY_SUCCEEDED
+        claims.finish(session, held, state, {"chunks": chunks})
+
+
+def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
+    """Whether the step was done. What went wrong decides what becomes of the job; bugs go up to the door."""
+    try:
+        step(tools, held)
+    except (LeaseLost, Fenced, VersionGone) as error:
+        _stop(tools, held, error)
+    except ParserDied as error:
+        _count(tools, held, error)
+    except (Invalid, TooLarge, BlobMissing) as error:
+        _refuse(tools, held, error)
+    except IbidError as error:
+        _wait(tools, held, error)
+    else:
+        return True
+    return False
+
+
+def _stop(tools: Tools, held: Claim, error: IbidError) -> None:
+    with tools.db.begin() as session:
+        ended = claims.cancelled(session, held)
+    log.info("job %s attempt %d stops: %s", held.id, held.attempt, "cancelled" if ended else error)
+
+
+def _count(tools: Tools, held: Claim, error: IbidError) -> None:
+    """The document's own parse died: try again later, or give up after the last attempt."""
+    with _unless_over(tools, held) as session:
+        failures = claims.check(session, held).failures + 1
+        reason = (error.code, error.message)
+        if failures >= tools.settings.max_attempts:
+            claims.fail(session, held, *reason, retryable=True)
+        else:
+            claims.put_back(session, held, wait=claims.backoff(failures), reason=reason, counts=True)
+
+
+def _refuse(tools: Tools, held: Claim, error: IbidError) -> None:
+    """The document is at fault: asking again changes nothing."""
+    with _unless_over(tools, held) as session:
+        claims.fail(session, held, error.code, error.message, retryable=False)
+
+
+def _wait(tools: Tools, held: Claim, error: IbidError) -> None:
+    """Something that Ibid needs is away: try again in a while, and count nothing."""
+    log.warning("job %s waits %s s: %s", held.id, RETRY_SECONDS, error)
+    with _unless_over(tools, held) as session:
+        wait = timedelta(seconds=RETRY_SECONDS)
+        claims.put_back(session, held, wait=wait, reason=(error.code, error.message))
+
+
+@contextmanager
+def _unless_over(tools: Tools, held: Claim) -> Iterator[Session]:
+    """A transaction about the job's end; one whose attempt is over changes nothing."""
+    try:
+        with tools.db.begin() as session:
+            yield session
+    except LeaseLost as error:
+        _stop(tools, held, error)
