@@ -1,0 +1,249 @@
+"""The one way to retrieve: search, answers and everything built on them call `search` with one `Scope`.
+
+The engine proposes candidates under the scope's filter; SQL confirms each of them for the same scope before anyone
+sees it. A search reads one generation from beginning to end.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from time import perf_counter
+
+from sqlalchemy import func, select
+
+from ibid import access, generations
+from ibid.clock import now
+from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
+from ibid.embedding.bm25 import Bm25
+from ibid.embedding.port import Embedder, EmbedderUnavailable
+from ibid.errors import Gone, Invalid, Unavailable
+from ibid.types import Hit, Legs, Recipe, Scope, SparseConfig
+from ibid.vectors.errors import GenerationMissing
+from ibid.vectors.port import HybridQuery, PointFilter, PointHit
+from retrieval.kit import Kit
+from retrieval.questions import cleaned
+
+LARGEST_LIMIT = 50
+FIRST_PAGE = 50
+GROWTH = 4
+SQL_BATCH = 200
+CANDIDATES = 100
+
+
+class LimitOutOfRange(Invalid):
+    """A search returns 1 to 50 passages."""
+
+    code = "limit_out_of_range"
+
+
+class AsOfTooOld(Gone):
+    """What readers saw at that time is no longer kept."""
+
+    code = "as_of_too_old"
+
+
+class IndexMissing(Unavailable):
+    """SQL knows passages that the vector store has lost."""
+
+    code = "index_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Confirmed passages, best first, all of one generation. `timings` are milliseconds of each step."""
+
+    hits: tuple[Hit, ...]
+    collection_id: str
+    generation_id: str
+    encoder: str
+    timings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The generation that a search reads, and how a question becomes vectors for it."""
+
+    collection_id: str
+    generation_id: str
+    recipe: Recipe
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Milliseconds by step."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the step."""
+        begin = perf_counter()
+        yield
+        self.spent[name] = self.spent.get(name, 0.0) + (perf_counter() - begin) * 1000
+
+
+def search(
+    kit: Kit,
+    scope: Scope,
+    collection_ref: str,
+    query: str,
+    limit: int,
+    *,
+    document_ids: Iterable[str] | None = None,
+) -> SearchResult:
+    """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them."""
+    if not 1 <= limit <= LARGEST_LIMIT:
+        raise LimitOutOfRange(f"limit is {limit}; it must be from 1 to {LARGEST_LIMIT}.", param="limit")
+    question = cleaned(query, kit.settings.max_question_chars)
+    _check_as_of(kit, scope)
+    only = None if document_ids is None else frozenset(document_ids)
+    watch = _Watch()
+    begin = perf_counter()
+    target = _resolve(kit, scope, collection_ref, watch)
+    try:
+        hits = _search(kit, scope, target, question, limit, only, watch)
+    except GenerationMissing:  # dropped after a switch, or never written
+        target = _resolve(kit, scope, collection_ref, watch)
+        hits = _search_again(kit, scope, target, question, limit, only, watch)
+    watch.spent["total"] = (perf_counter() - begin) * 1000
+    return SearchResult(
+        tuple(hits), target.collection_id, target.generation_id, target.recipe.embedder, watch.spent
+    )
+
+
+def _check_as_of(kit: Kit, scope: Scope) -> None:
+    kept = timedelta(days=kit.settings.version_retention_days)
+    if scope.as_of is not None and scope.as_of < now() - kept:
+        raise AsOfTooOld(
+            f"Superseded versions are kept for {kit.settings.version_retention_days:g} days; "
+            f"{scope.as_of.isoformat()} is longer ago. Ask for a later moment."
+        )
+
+
+def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> _Target:
+    with watch.step("resolve"), kit.db.read() as session:
+        collection = access.collection(session, scope, ref)
+        generation = session.get_one(Generation, collection.active_generation_id)
+        return _Target(collection.id, generation.id, generations.recipe_of(generation))
+
+
+def _search_again(
+    kit: Kit,
+    scope: Scope,
+    target: _Target,
+    question: str,
+    limit: int,
+    only: frozenset[str] | None,
+    watch: _Watch,
+) -> list[Hit]:
+    """The first writer makes the physical collection, so an empty generation may lack it; a full one may not."""
+    try:
+        return _search(kit, scope, target, question, limit, only, watch)
+    except GenerationMissing as error:
+        rows = select(func.sum(Indexing.chunks)).where(Indexing.generation_id == target.generation_id)
+        with kit.db.read() as session:
+            chunks = session.scalar(rows)
+        if not chunks:
+            return []
+        raise IndexMissing(
+            f"The vector store has lost the index of this collection ({chunks} passages). Nothing else is lost: "
+            "`ibid verify` rebuilds it."
+        ) from error
+
+
+def _search(
+    kit: Kit,
+    scope: Scope,
+    target: _Target,
+    question: str,
+    limit: int,
+    only: frozenset[str] | None,
+    watch: _Watch,
+) -> list[Hit]:
+    """Ask the engine for ever larger pages until SQL has confirmed enough hits or the engine has no more.
+
+    Each page replaces the one before, so that the order is always that of one fusion.
+    """
+    with watch.step("encode"):
+        dense = _embedder(kit, target.recipe).encode_query(question)
+        sparse = _bm25(target.recipe.sparse).query(question)
+    page = max(FIRST_PAGE, limit * 2)
+    while True:
+        query = HybridQuery(dense, sparse, _filter(scope, only), page, candidates=max(CANDIDATES, page))
+        with watch.step("engine"):
+            found = kit.vectors.search(target.generation_id, query)
+        with watch.step("check"):
+            hits = _confirmed(kit, scope, target, found, limit, only)
+        if len(hits) == limit or len(found) < page:
+            return hits
+        page *= GROWTH
+
+
+def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
+    return PointFilter(access.moment(scope).timestamp(), scope.principals, only)
+
+
+def _embedder(kit: Kit, recipe: Recipe) -> Embedder:
+    """The generation's encoder; another one under the same name would compare what cannot be compared."""
+    embedder = kit.encoders.get(recipe.embedder)
+    if embedder.fingerprint != recipe.embedder_fingerprint:
+        raise EmbedderUnavailable(
+            f"The encoder {recipe.embedder!r} has changed since this collection was indexed. "
+            "Put the former files back, or reindex the collection."
+        )
+    return embedder
+
+
+@lru_cache
+def _bm25(config: SparseConfig) -> Bm25:
+    return Bm25(config)
+
+
+def _confirmed(
+    kit: Kit, scope: Scope, target: _Target, found: list[PointHit], limit: int, only: frozenset[str] | None
+) -> list[Hit]:
+    """The first `limit` points that the scope may see according to SQL, in the engine's order."""
+    query = (
+        select(ChunkRow, Version, Document)
+        .join(Version, Version.id == ChunkRow.version_id)
+        .join(Document, Document.id == Version.document_id)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(
+            ChunkRow.generation_id == target.generation_id,
+            Collection.id == target.collection_id,
+            access.version_live(scope.as_of),
+            access.sees_document(scope),
+        )
+    )
+    if only is not None:
+        query = query.where(Document.id.in_(only))
+    hits: list[Hit] = []
+    with kit.db.read() as session:
+        for begin in range(0, len(found), SQL_BATCH):
+            points = found[begin : begin + SQL_BATCH]
+            rows = session.execute(query.where(ChunkRow.id.in_([point.id for point in points])))
+            seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
+            hits += [_hit(point, *seen[point.id]) for point in points if point.id in seen]
+            if len(hits) >= limit:
+                break
+    return hits[:limit]
+
+
+def _hit(point: PointHit, chunk: ChunkRow, version: Version, document: Document) -> Hit:
+    return Hit(
+        document_id=document.id,
+        document=document.name,
+        version_id=version.id,
+        version=version.number,
+        generation_id=chunk.generation_id,
+        chunk_id=chunk.id,
+        text=chunk.text,
+        start=chunk.start,
+        end=chunk.end,
+        page=chunk.page,
+        heading=tuple(chunk.heading),
+        score=point.score,
+        legs=Legs(point.dense, point.sparse),
+    )
