@@ -1,0 +1,136 @@
+"""The application: routers, middleware and the life of what they use, put together in one place."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from api import problems
+from api.bodies import BodyLimit
+from api.edge import Edge
+from api.problems import Problem
+from api.routes import (
+    answers,
+    api_keys,
+    audit,
+    collections,
+    documents,
+    health,
+    jobs,
+    page,
+    reference,
+    reindexes,
+    search,
+    session,
+    uploads,
+)
+from api.wiring import wired
+from ibid.bootstrap import Parts
+from ibid.settings import Settings
+
+ABOUT = (
+    "Answers with citations that a reader can check. Send a key as Authorization: Bearer …; errors are problem "
+    "documents (RFC 9457) with a stable code; every POST takes an Idempotency-Key."
+)
+ROUTERS: Sequence[APIRouter] = (
+    health.router,
+    session.router,
+    collections.router,
+    uploads.router,
+    documents.router,
+    jobs.router,
+    search.router,
+    answers.router,
+    reindexes.router,
+    api_keys.router,
+    audit.router,
+    reference.router,
+)
+SENT = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Ibid-User",
+    "Ibid-Groups",
+    "X-Request-Id",
+]
+SHOWN = ["X-Request-Id", "Retry-After", "Idempotent-Replayed", "Content-Disposition"]
+
+
+def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
+    """The application. Parts that are given are used and left open; others are opened at start and closed at the end."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with wired(settings, parts) as made:
+            app.state.wiring = made
+            yield
+            app.state.wiring = None
+
+    app = FastAPI(
+        title="Ibid",
+        version=_version(),
+        description=ABOUT,
+        lifespan=life,
+        middleware=_middleware(settings),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.wiring = None
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    page.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """The outermost first."""
+    origins = [origin.strip().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=SENT,
+        expose_headers=SHOWN,
+    )
+    return [Middleware(Edge, settings), *([cors] if origins else []), Middleware(BodyLimit, settings)]
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the problem document that every refusal is."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        for operation in (each for methods in made["paths"].values() for each in methods.values()):
+            _tell_problems(operation)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _tell_problems(operation: dict[str, Any]) -> None:
+    """FastAPI writes down its own shape of a 422; ours is a problem like every other."""
+    if "422" in operation["responses"]:
+        operation["responses"]["422"] = problems.documented(422)[422]
+    operation["responses"]["default"] = problems.documented(500)[500] | {"description": "Any other refusal"}
+
+
+def _version() -> str:
+    try:
+        return version("ibid")
+    except PackageNotFoundError:
+        return "0"
