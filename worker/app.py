@@ -1,0 +1,71 @@
+"""The Celery application: `celery -A worker.app worker`, or `ibid worker`."""
+
+import logging
+
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown
+
+from ibid.nudge.celery import QUEUE, TASK, celery_app
+from ibid.settings import Settings
+from worker import lifeline
+from worker.crew import Crew
+from worker.wiring import wire
+
+settings = Settings()
+app = celery_app(settings)
+crews: list[Crew] = []
+
+
+@app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery has no types
+def work() -> None:
+    """Look for waiting jobs; if there were any, there may be more."""
+    if crews[0].take_batch():
+        crews[0].parts.nudge.send()
+
+
+@worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
+def before_fork(**_: object) -> None:
+    """Read the key from the pipe before children are forked, and watch the pipe."""
+    if settings.standalone:
+        lifeline.handed()
+    lifeline.hold()
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator] # Celery has no types
+def after_fork(**_: object) -> None:
+    """Open every connection and model in the child: nothing of the kind survives a fork."""
+    lifeline.hold()
+    crew = Crew(*wire(settings))
+    crews.append(crew)
+    crew.start()
+    crew.parts.nudge.send()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator] # Celery has no types
+def at_end(**_: object) -> None:
+    """Stop the pulse and close what was opened."""
+    for crew in crews:
+        crew.stop()
+        crew.close()
+
+
+def main() -> None:
+    """Run a worker in the foreground until it is told to stop."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={settings.worker_processes}",
+            "--queues",
+            QUEUE,
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel",
+            settings.log_level,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The crew of one worker process: claims jobs, keeps their leases alive, and sweeps up after lost workers."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from ibid import claims, leases
+from ibid.bootstrap import Parts
+from ibid.claims import Claim
+from ibid.clock import now
+from ibid.errors import IbidError
+from ingest.tools import Tools
+from ingest.work import work
+from worker import housekeeping
+
+log = logging.getLogger(__name__)
+
+
+class Crew:
+    """Works on one batch of jobs at a time. Its pulse beats in a thread of its own, also while the crew is idle."""
+
+    def __init__(self, parts: Parts, tools: Tools) -> None:
+        self.parts = parts
+        self.tools = tools
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._lease = timedelta(seconds=parts.settings.lease_seconds)
+        self._held: tuple[Claim, ...] = ()
+        self._stop = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat: leases are renewed, lost jobs found, and waiting ones announced."""
+        self._pulse.start()
+
+    def stop(self) -> None:
+        """End the pulse."""
+        self._stop.set()
+        self._pulse.join()
+
+    def close(self) -> None:
+        """End the parse server and release the stores."""
+        self.tools.reader.close()
+        self.parts.close()
+
+    def take_batch(self) -> bool:
+        """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time."""
+        with self.parts.db.begin() as session:
+            batch = claims.claim(
+                session, self.name, lease=self._lease, limit=self.parts.settings.batch_documents
+            )
+        if not batch:
+            return False
+        with self._holding(batch):
+            try:
+                work(self.tools, batch)
+            except IbidError as error:
+                log.warning("batch of %d interrupted: %s", len(batch), error)
+                self._return(batch, counts=False, reason=(error.code, error.message))
+            except Exception:  # a door: what a parser or model raises ends in the job, not in the worker
+                log.exception("batch of %d failed", len(batch))
+                self._return(
+                    batch, counts=True, reason=("internal", "An error inside Ibid; its log says more.")
+                )
+        return True
+
+    @contextmanager
+    def _holding(self, batch: Sequence[Claim]) -> Iterator[None]:
+        self._held = tuple(batch)
+        try:
+            yield
+        finally:
+            self._held = ()
+
+    def _return(self, batch: Sequence[Claim], *, counts: bool, reason: tuple[str, str]) -> None:
+        """Put unfinished jobs back: those of a shared batch alone next time, a lone one with a failure counted."""
+        alone = len(batch) == 1
+        for held in batch:
+            with self.parts.db.begin() as session:
+                try:
+                    failures = claims.check(session, held).failures + 1
+                except claims.LeaseLost:
+                    continue  # it had ended before the error
+                if counts and alone and failures >= self.parts.settings.max_attempts:
+                    claims.fail(session, held, *reason, retryable=True)
+                else:
+                    wait = claims.backoff(failures if alone else 1)
+                    claims.put_back(
+                        session, held, wait=wait, reason=reason, counts=counts and alone, alone=counts
+                    )
+
+    def _beat(self) -> None:
+        """Renew leases four times a lease; sweep in between. A lost database is waited for."""
+        settings = self.parts.settings
+        next_sweep = 0.0
+        while not self._stop.wait(min(settings.lease_seconds / 4, settings.sweep_seconds)):
+            try:
+                self._renew()
+                if time.monotonic() >= next_sweep:
+                    next_sweep = time.monotonic() + settings.sweep_seconds
+                    self._sweep()
+            except IbidError as error:
+                log.warning("pulse of %s: %s", self.name, error)
+            except Exception:  # a door: a pulse that dies would cost every later job its lease
+                log.exception("pulse of %s", self.name)
+
+    def _renew(self) -> None:
+        if held := self._held:
+            with self.parts.db.begin() as session:
+                claims.heartbeat(session, held, lease=self._lease)
+
+    def _sweep(self) -> None:
+        """One worker at a time sweeps; every worker is nudged when jobs wait."""
+        settings = self.parts.settings
+        with self.parts.db.begin() as session:
+            mine = leases.take(session, "sweep", self.name, timedelta(seconds=2 * settings.sweep_seconds))
+        if mine:
+            housekeeping.sweep(self.parts, now())
+        with self.parts.db.read() as session:
+            due = not self._held and claims.waiting(session)
+        if due:
+            self.parts.nudge.send()

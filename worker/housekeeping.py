@@ -1,0 +1,24 @@
+"""What the elected sweeper does: nothing here is urgent, all of it may be done twice."""
+
+from datetime import datetime, timedelta
+
+from ibid import claims, generations, keys, replies, uploads, versions
+from ibid.bootstrap import Parts
+from retrieval import records
+
+
+def sweep(parts: Parts, moment: datetime) -> None:
+    """Take over from lost workers and processes, and let go of what was kept long enough."""
+    settings = parts.settings
+    with parts.db.begin() as session:  # on its own: nothing below may keep a lost job from being found
+        claims.sweep(session, max_failures=settings.max_attempts)
+    with parts.db.begin() as session:
+        records.end_interrupted(session, moment)
+        generations.tidy(session)
+        generations.expire(session, kept=timedelta(hours=settings.generation_retention_hours))
+        versions.expire(session, kept=timedelta(days=settings.version_retention_days))
+        replies.expire(session, moment)
+        keys.expire(session, moment)
+        unreferenced = uploads.orphans(session)
+    if unreferenced:
+        uploads.erase(parts.db, parts.blobs, unreferenced)

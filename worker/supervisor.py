@@ -1,0 +1,106 @@
+"""Supervision of the worker that belongs to a server: started when the server is ready, restarted when it dies."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from ibid.bootstrap import Parts
+from ibid.claims import may_write
+from ibid.errors import IbidError
+from ibid.vectors.port import Fence
+from ibid.vectors.remote import StoreServer, new_address, new_authkey
+from worker import lifeline
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+SHORTEST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+HEALTHY_SECONDS = 60.0
+
+
+class Supervisor:
+    """Keeps one worker process alive, and serves it the store that this process owns."""
+
+    def __init__(self, parts: Parts, *, wait_ready: Callable[[], object]) -> None:
+        self._parts = parts
+        self._wait_ready = wait_ready
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server: StoreServer | None = None
+        self._address = new_address(parts.settings.data_dir)
+        self._key = new_authkey()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, if it runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def start(self) -> None:
+        """Serve the store and begin to supervise; the worker starts once the server is ready."""
+        if self._parts.settings.standalone:
+            self._server = StoreServer(self._parts.store, self._address, self._key, self._may_write)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the worker, gently at first, and stop serving the store."""
+        self._stop.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._thread.join()
+        if self._server is not None:
+            self._server.close()
+
+    def _may_write(self, fence: Fence) -> bool:
+        with self._parts.db.read() as session:
+            return may_write(session, fence.job_id, fence.attempt)
+
+    def _run(self) -> None:
+        pause = SHORTEST_PAUSE
+        while not self._stop.is_set() and not self._is_ready():
+            self._stop.wait(pause)
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            ended = self._one_life()
+            if time.monotonic() - begin > HEALTHY_SECONDS:
+                pause = SHORTEST_PAUSE
+            if self._stop.is_set():
+                return
+            log.warning("the worker ended with status %s; starting another in %.1f s", ended, pause)
+            self._stop.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _is_ready(self) -> bool:
+        try:
+            self._wait_ready()
+        except IbidError as error:
+            log.warning("no worker is started yet: %s", error.message)
+            return False
+        return True
+
+    def _one_life(self) -> int:
+        """Start a worker and wait for its end; its pipe ends with this process, so that no orphan stays."""
+        reading, writing = os.pipe()
+        environment = os.environ | {lifeline.VARIABLE: str(reading)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker.app"], env=environment, pass_fds=(reading,), start_new_session=True
+        )
+        os.close(reading)
+        self._process = process
+        try:
+            if self._server is not None:
+                os.write(writing, lifeline.message(str(self._address), self._key))
+            return process.wait()
+        finally:
+            os.close(writing)
