@@ -1,0 +1,99 @@
+import { posting, request, requestJson } from "./client";
+import { Problem } from "./problem";
+import type { Collection, Job, Page, Session, StoredDocument } from "./types";
+
+const at = encodeURIComponent;
+
+/** Who is signed in, or null when nobody is. */
+export async function readSession(): Promise<Session | null> {
+  try {
+    return await requestJson<Session>("/v1/session");
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) return null;
+    throw error;
+  }
+}
+
+/** Exchanges a one-time link's token, or an API key, for a session cookie. */
+export async function signIn(credential: { token: string } | { api_key: string }): Promise<void> {
+  await request("/v1/session", posting(credential));
+}
+
+export async function signOut(): Promise<void> {
+  await request("/v1/session", { method: "DELETE" });
+}
+
+/** Every collection, following the pages of the list to its end. */
+export async function readCollections(): Promise<Collection[]> {
+  const all: Collection[] = [];
+  let after: string | null = null;
+  do {
+    const query: string = after === null ? "" : `?after=${at(after)}`;
+    const page: Page<Collection> = await requestJson(`/v1/collections${query}`);
+    all.push(...page.data);
+    after = page.next;
+  } while (after !== null);
+  return all;
+}
+
+export async function createCollection(name: string): Promise<Collection> {
+  return requestJson("/v1/collections", posting({ name }));
+}
+
+/** One page of a collection's documents; `after` is the `next` of the page before. */
+export async function readDocuments(
+  collection: string,
+  after: string | null,
+  signal: AbortSignal,
+): Promise<Page<StoredDocument>> {
+  const query = after === null ? "" : `?after=${at(after)}`;
+  return requestJson(`/v1/collections/${at(collection)}/documents${query}`, { signal });
+}
+
+export async function readDocument(id: string): Promise<StoredDocument> {
+  return requestJson(`/v1/documents/${at(id)}`);
+}
+
+export async function deleteDocument(id: string): Promise<void> {
+  await request(`/v1/documents/${at(id)}`, { method: "DELETE" });
+}
+
+/** The canonical text of a version, code point for code point. */
+export async function readText(document: string, version: number, signal: AbortSignal): Promise<string> {
+  const response = await request(`/v1/documents/${at(document)}/versions/${version}/text`, { signal });
+  // Not response.text(): it drops a leading U+FEFF, and every offset after it would be one too high.
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await response.arrayBuffer());
+}
+
+/** Where the bytes of a version lie as they were uploaded. */
+export function originalAddress(document: string, version: number): string {
+  return `/v1/documents/${at(document)}/versions/${version}/original`;
+}
+
+export function documentsAddress(collection: string): string {
+  return `/v1/collections/${at(collection)}/documents`;
+}
+
+export async function readJob(id: string, signal?: AbortSignal): Promise<Job> {
+  return requestJson(`/v1/jobs/${at(id)}`, signal ? { signal } : {});
+}
+
+export async function cancelJob(id: string): Promise<void> {
+  await request(`/v1/jobs/${at(id)}/cancel`, { method: "POST" });
+}
+
+export async function retryJob(id: string): Promise<void> {
+  await request(`/v1/jobs/${at(id)}/retry`, { method: "POST" });
+}
+
+export function jobEventsAddress(id: string): string {
+  return `/v1/jobs/${at(id)}/events`;
+}
+
+export function answerEventsAddress(id: string): string {
+  return `/v1/answers/${at(id)}/events`;
+}
+
+export async function stopAnswer(id: string): Promise<void> {
+  await request(`/v1/answers/${at(id)}/stop`, { method: "POST" });
+}

@@ -1,0 +1,47 @@
+import { reportSignedOut } from "./client";
+import { connectionLost, Problem, problemFrom } from "./problem";
+import { documentsAddress } from "./routes";
+import type { UploadOutcome } from "./types";
+
+/**
+ * Sends one file and gives its outcome. Throws Problem when the server refuses it.
+ *
+ * XMLHttpRequest, because fetch cannot tell how much of a body has been sent. `onSent` gets a fraction, 0 to 1.
+ */
+export function uploadFile(
+  collection: string,
+  file: File,
+  onSent: (fraction: number) => void,
+): Promise<UploadOutcome> {
+  return new Promise((resolve, reject) => {
+    const form = new FormData();
+    form.append("files", file, file.name);
+    const sending = new XMLHttpRequest();
+    sending.open("POST", documentsAddress(collection));
+    sending.setRequestHeader("Accept", "application/json");
+    sending.upload.onprogress = (event) => onSent(event.lengthComputable ? event.loaded / event.total : 0);
+    sending.onload = () => settle(sending, resolve, reject);
+    sending.onerror = () => reject(connectionLost());
+    sending.onabort = sending.onerror;
+    sending.send(form);
+  });
+}
+
+function settle(
+  sending: XMLHttpRequest,
+  resolve: (outcome: UploadOutcome) => void,
+  reject: (problem: Problem) => void,
+): void {
+  if (sending.status === 401) reportSignedOut();
+  const outcome = sending.status < 400 ? onlyOutcome(sending.responseText) : undefined;
+  if (outcome) resolve(outcome);
+  else reject(problemFrom(sending.status, sending.responseText));
+}
+
+function onlyOutcome(body: string): UploadOutcome | undefined {
+  try {
+    return (JSON.parse(body) as { documents: UploadOutcome[] }).documents[0];
+  } catch {
+    return undefined;
+  }
+}

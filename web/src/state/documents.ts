@@ -1,0 +1,169 @@
+import { signal } from "@preact/signals";
+import { followJob, hasEnded } from "../api/jobStream";
+import { Problem, sentenceFor, sentenceOf } from "../api/problem";
+import { cancelJob, deleteDocument, readDocument, readDocuments, readJob, retryJob } from "../api/routes";
+import { sleep } from "../api/sse";
+import type { Job, JobState, StoredDocument, UploadOutcome } from "../api/types";
+import { announce } from "./announcements";
+import { JobWatch } from "./jobWatch";
+import type { Phase } from "./phase";
+
+/** A document in the list, with what its latest job tells and a note on what an upload or a button did. */
+export interface DocumentEntry {
+  document: StoredDocument;
+  job: Job | null;
+  note: string | null;
+}
+
+export const entries = signal<DocumentEntry[]>([]);
+export const documentsPhase = signal<Phase>({ name: "loading" });
+export const nextPage = signal<string | null>(null);
+
+interface Opened {
+  collection: string;
+  controller: AbortController;
+  watch: JobWatch;
+}
+
+let opened: Opened | null = null;
+
+/** Shows the documents of a collection and watches the jobs that have not ended. */
+export async function openDocuments(collection: string): Promise<void> {
+  closeDocuments();
+  opened = open(collection);
+  documentsPhase.value = { name: "loading" };
+  await loadPage(null);
+}
+
+export function closeDocuments(): void {
+  opened?.controller.abort();
+  opened = null;
+  entries.value = [];
+  nextPage.value = null;
+}
+
+export async function loadMore(): Promise<void> {
+  if (nextPage.value !== null) await loadPage(nextPage.value);
+}
+
+async function loadPage(after: string | null): Promise<void> {
+  const here = opened;
+  if (!here) return;
+  try {
+    const page = await readDocuments(here.collection, after, here.controller.signal);
+    page.data.forEach((document) => append(document));
+    nextPage.value = page.next;
+    documentsPhase.value = { name: "ready" };
+    page.data.forEach(watchDocument);
+  } catch (error) {
+    if (here === opened) documentsPhase.value = { name: "failed", note: sentenceFor(error) };
+  }
+}
+
+/** Takes the outcome of an upload into the list, when its collection is the one that is shown. */
+export async function showUploaded(collection: string, outcome: UploadOutcome): Promise<void> {
+  if (opened?.collection !== collection || outcome.id === null) return;
+  const document = await readDocument(outcome.id);
+  if (opened.collection !== collection) return;
+  const job_id = outcome.job_id ?? document.job_id;
+  putFirst({ document: { ...document, job_id }, job: null, note: noteOn(outcome) });
+  announce(`${document.name}: ${noteOn(outcome) ?? "accepted"}`);
+  if (outcome.job_id !== null) opened.watch.add(outcome.job_id);
+}
+
+export async function removeDocument(id: string): Promise<string | null> {
+  try {
+    await deleteDocument(id);
+  } catch (error) {
+    if (!(error instanceof Problem && (error.status === 404 || error.status === 410)))
+      return sentenceFor(error);
+  }
+  entries.value = entries.value.filter(({ document }) => document.id !== id);
+  return null;
+}
+
+export async function cancelEntry({ document }: DocumentEntry): Promise<void> {
+  await act(document, cancelJob);
+}
+
+export async function retryEntry({ document }: DocumentEntry): Promise<void> {
+  await act(document, retryJob);
+}
+
+async function act(document: StoredDocument, order: (jobId: string) => Promise<void>): Promise<void> {
+  if (document.job_id === null) return;
+  try {
+    await order(document.job_id);
+    change(document.id, { note: null });
+    onJob(await readJob(document.job_id));
+    opened?.watch.add(document.job_id);
+  } catch (error) {
+    change(document.id, { note: sentenceFor(error) });
+  }
+}
+
+function open(collection: string): Opened {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const source = { follow: followJob, read: readJob, pause: sleep };
+  return { collection, controller, watch: new JobWatch({ source, onJob, onLost, signal }) };
+}
+
+function watchDocument({ state, job_id }: StoredDocument): void {
+  // A failed job is read once for its sentence; one that succeeded has nothing more to tell.
+  if (job_id !== null && state !== "succeeded" && state !== "cancelled") opened?.watch.add(job_id);
+}
+
+function onJob(job: Job): void {
+  const entry = entries.value.find(({ document }) => document.job_id === job.id);
+  if (!entry) return;
+  const { document } = entry;
+  change(document.id, { job, document: { ...document, state: job.state } });
+  if (hasEnded(job.state) && !hasEnded(document.state)) {
+    announce(`${document.name}: ${ENDINGS[job.state] ?? job.state}`);
+    void refresh(document.id);
+  }
+}
+
+const ENDINGS: Partial<Record<JobState, string>> = {
+  succeeded: "ready",
+  partially_succeeded: "partly ready",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
+function onLost(jobId: string, error: unknown): void {
+  const entry = entries.value.find(({ document }) => document.job_id === jobId);
+  if (entry) change(entry.document.id, { note: `Its progress cannot be shown. ${sentenceFor(error)}` });
+}
+
+async function refresh(id: string): Promise<void> {
+  try {
+    const document = await readDocument(id);
+    change(id, { document });
+  } catch (error) {
+    // The row keeps what the job told; a document deleted meanwhile leaves the list.
+    if (error instanceof Problem && (error.status === 404 || error.status === 410)) {
+      entries.value = entries.value.filter(({ document }) => document.id !== id);
+    }
+  }
+}
+
+function change(id: string, fields: Partial<DocumentEntry>): void {
+  entries.value = entries.value.map((entry) => (entry.document.id === id ? { ...entry, ...fields } : entry));
+}
+
+function append(document: StoredDocument): void {
+  if (entries.value.some((entry) => entry.document.id === document.id)) change(document.id, { document });
+  else entries.value = [...entries.value, { document, job: null, note: null }];
+}
+
+function putFirst(entry: DocumentEntry): void {
+  entries.value = [entry, ...entries.value.filter(({ document }) => document.id !== entry.document.id)];
+}
+
+function noteOn(outcome: UploadOutcome): string | null {
+  if (outcome.outcome === "unchanged") return "The same file was already here. Nothing changed.";
+  if (outcome.outcome === "updated") return `This is now version ${outcome.version ?? ""}.`;
+  return outcome.problem ? (sentenceOf(outcome.problem) ?? null) : null;
+}

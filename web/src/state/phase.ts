@@ -1,0 +1,2 @@
+/** How far a list has come from the server. */
+export type Phase = { name: "loading" } | { name: "ready" } | { name: "failed"; note: string };

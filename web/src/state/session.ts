@@ -1,0 +1,90 @@
+import { computed, signal } from "@preact/signals";
+import { listenForSignedOut } from "../api/client";
+import { Problem, sentenceFor } from "../api/problem";
+import { readSession, signIn, signOut } from "../api/routes";
+import type { Session } from "../api/types";
+import { clearCollections } from "./collections";
+import { clearConversation } from "./conversation";
+import { closeReader } from "./reader";
+
+type SessionState =
+  | { phase: "loading" }
+  | { phase: "signed_out"; note: string | null }
+  | { phase: "signed_in"; session: Session }
+  | { phase: "unreachable"; note: string };
+
+export const session = signal<SessionState>({ phase: "loading" });
+
+/** Whether the person who is signed in may upload, delete and create. */
+export const mayEdit = computed(
+  () => session.value.phase === "signed_in" && session.value.session.role !== "reader",
+);
+
+const USED_LINK =
+  "This link no longer works: each link can be used once. Open the link that the latest start of Ibid printed.";
+
+/** Signs in with the link's token where the address has one, takes it out of the address, and finds who is signed in. */
+export async function startSession(): Promise<void> {
+  session.value = { phase: "loading" };
+  listenForSignedOut(() => {
+    if (session.value.phase === "signed_in") {
+      session.value = { phase: "signed_out", note: "Your session has ended." };
+    }
+  });
+  try {
+    const note = await exchangeToken(takeToken());
+    const who = await readSession();
+    session.value = who ? { phase: "signed_in", session: who } : { phase: "signed_out", note };
+  } catch (error) {
+    session.value = { phase: "unreachable", note: sentenceFor(error) };
+  }
+}
+
+/** Signs in with an API key; gives the sentence to show when that fails. */
+export async function enterKey(key: string): Promise<string | null> {
+  try {
+    await signIn({ api_key: key });
+    const who = await readSession();
+    if (!who) return "Your browser did not keep the session. Allow cookies for this page, then try again.";
+    session.value = { phase: "signed_in", session: who };
+    return null;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) return "The server does not know this key.";
+    return sentenceFor(error);
+  }
+}
+
+export async function leave(): Promise<string | null> {
+  try {
+    await signOut();
+  } catch (error) {
+    if (!(error instanceof Problem && error.status === 401)) return sentenceFor(error);
+  }
+  clearConversation();
+  clearCollections();
+  closeReader();
+  session.value = { phase: "signed_out", note: null };
+  return null;
+}
+
+async function exchangeToken(token: string | null): Promise<string | null> {
+  if (token === null) return null;
+  try {
+    await signIn({ token });
+    return null;
+  } catch (error) {
+    // A used link is no reason to stop: the cookie of an earlier visit may still be good.
+    if (error instanceof Problem && error.status >= 400 && error.status < 500) return USED_LINK;
+    throw error;
+  }
+}
+
+function takeToken(): string | null {
+  const address = new URL(window.location.href);
+  const token = address.searchParams.get("token");
+  if (token !== null) {
+    address.searchParams.delete("token");
+    window.history.replaceState(null, "", address);
+  }
+  return token;
+}
