@@ -1,0 +1,89 @@
+"""Many documents at once in a database of this process: the product's rows, without a job and a commit for each.
+
+Reading, cutting, encoding, the points and their store are the product's own; only the queue is left out, which
+costs more for thousands of short texts than everything else together.
+"""
+
+from collections.abc import Iterable
+
+from benchmarks.vectors import Vectors
+from ibid import collections, fingerprints, integrity
+from ibid.bootstrap import Parts
+from ibid.clock import new_id, now
+from ibid.db.tables import Base, Blob, ChunkRow, Collection, Document, Embedding, Indexing, Version
+from ibid.embedding.texts import encoder_text
+from ibid.types import Chunk, Scope
+
+ADMIN = Scope(key_id="key_bench", role="admin")
+Cut = tuple[str, tuple[Chunk, ...]]
+
+
+def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors) -> None:
+    """A collection of live documents, given as (name, chunks); `verify` then makes the store agree with the rows."""
+    Base.metadata.create_all(parts.db.engine)
+    listed = list(documents)
+    known = vectors.of([_text(made) for _, chunks in listed for made in chunks])
+    recipe = parts.recipe()
+    with parts.db.begin() as session:
+        made = collections.create(session, name=collection, description="", grants=None, recipe=recipe)
+        session.add_all(Embedding(key=key, vector=vector.tobytes()) for key, vector in known.items())
+        blob = Blob(id=new_id("blob"), sha256="", size=0, key="", touched_at=now())
+        session.add(blob)
+        rows = [row for name, chunks in listed for row in _rows(made, blob.id, name, chunks, vectors)]
+        for table in (Document, Version, Indexing, ChunkRow):  # each refers to those before it
+            session.flush()
+            session.add_all(row for row in rows if isinstance(row, table))
+    integrity.verify(parts, ADMIN, collection, repair=True)
+
+
+def _rows(
+    collection: Collection, blob_id: str, name: str, chunks: tuple[Chunk, ...], vectors: Vectors
+) -> list[Base]:
+    moment, version_id, document_id = now(), new_id("ver"), new_id("doc")
+    generation_id = collection.active_generation_id
+    document = Document(
+        id=document_id,
+        collection_id=collection.id,
+        identity=name,
+        name=name,
+        meta={},
+        current_version_id=version_id,
+        created_at=moment,
+        updated_at=moment,
+    )
+    version = Version(
+        id=version_id,
+        document_id=document_id,
+        number=1,
+        blob_id=blob_id,
+        sha256="",
+        filename=name,
+        media_type="",
+        size=0,
+        job_id="",
+        receipt={},
+        live_from=moment,
+        created_at=moment,
+    )
+    cut = [
+        ChunkRow(
+            id=fingerprints.point_id(generation_id, version_id, made.ordinal),
+            generation_id=generation_id,
+            version_id=version_id,
+            ordinal=made.ordinal,
+            start=made.start,
+            end=made.end,
+            page=made.page,
+            heading=list(made.heading_path),
+            tokens=made.tokens,
+            text=made.text,
+            embedding_key=vectors.key(_text(made)),
+        )
+        for made in chunks
+    ]
+    stored = Indexing(generation_id=generation_id, version_id=version_id, chunks=len(cut), created_at=moment)
+    return [document, version, stored, *cut]
+
+
+def _text(made: Chunk) -> str:
+    return encoder_text(made.heading_path, made.text)

@@ -1,0 +1,1 @@
+"""Measurements of quality: golden sets, calibrations, reports. Started with `python -m evals.NAME`."""
