@@ -1,0 +1,132 @@
+"""The page in a real browser against a real server: upload, ask, click a citation, read the highlighted words."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.running import Server, serving
+
+CHROMIUM = os.environ.get("IBID_TEST_CHROMIUM") or shutil.which("chromium")
+DIST = Path(__file__).parents[2] / "web" / "dist" / "index.html"
+REQUIRED = os.environ.get("IBID_REQUIRE_SERVICES") == "1"
+PATIENCE = 60_000
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HANDBOOK = (
+    "# Harbour handbook\n\n## Berths\n\nThe harbour 😀 has 42 berths for guests. A guest berth costs 25 crowns a night.\n\n"
+    "## Fuel\n\nThe fuel pontoon opens at 07:30. Petrol is not sold on Sundays.\n"
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM or not DIST.exists():
+        reason = "needs Chromium and the built page (`make web`)"
+        (pytest.fail if REQUIRED else pytest.skip)(reason)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("page"), IBID_SAMPLE="true") as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """A page signed in with a fresh link; what goes wrong in it fails the test."""
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None
+    )
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def link(server: Server) -> str:
+    """The one-time link that this start printed."""
+    found = re.findall(r"http://\S+\?token=\S+", server.log.read_text())
+    return found[-1]
+
+
+class TestPage:
+    def test_link_upload_ask_and_citation(self, page: Page, server: Server, tmp_path: Path) -> None:
+        page.goto(link(server))
+        expect(page.get_by_test_id("collection-chooser")).to_contain_text("sample")
+        assert "token" not in page.url
+
+        page.get_by_test_id("new-collection").click()
+        page.get_by_test_id("collection-name").fill("harbour")
+        page.get_by_test_id("create-collection").click()
+        handbook = tmp_path / "handbook.md"
+        handbook.write_text(HANDBOOK)
+        page.get_by_test_id("file-input").set_input_files(handbook)
+        row = page.locator("[data-testid=document-row][data-name='handbook.md'][data-state=succeeded]")
+        expect(row).to_be_visible(timeout=PATIENCE)
+
+        page.get_by_test_id("question").fill("What does a guest berth cost a night?")
+        page.get_by_test_id("ask").click()
+        turn = page.locator("[data-testid=turn][data-status=completed]")
+        expect(turn).to_be_visible(timeout=PATIENCE)
+        sentence = turn.get_by_test_id("answer-sentence").filter(has_text="25 crowns").first
+        expect(sentence).to_have_attribute("data-support", "verified")
+
+        sentence.get_by_test_id("citation").first.click()
+        mark = page.get_by_test_id("quote-mark")
+        expect(mark).to_have_text("A guest berth costs 25 crowns a night.")
+        expect(mark).to_be_in_viewport()
+        expect(page.get_by_test_id("reader-document")).to_contain_text("handbook.md")
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("reader")).to_be_hidden()
+        keep(page, "answered")
+
+    def test_without_a_link_it_asks_to_sign_in(self, page: Page, server: Server) -> None:
+        page.goto(server.url)
+        expect(page.get_by_test_id("sign-in")).to_be_visible()
+        page.get_by_test_id("api-key").fill("test-admin-key-0123456789")
+        page.get_by_test_id("sign-in-submit").click()
+        expect(page.get_by_test_id("collection-chooser")).to_contain_text("sample")
+
+    def test_a_question_that_the_documents_do_not_answer(self, page: Page, server: Server) -> None:
+        page.goto(server.url)
+        page.get_by_test_id("api-key").fill("test-admin-key-0123456789")
+        page.get_by_test_id("sign-in-submit").click()
+        page.get_by_test_id("collection-chooser").select_option(label="sample")
+        expect(page.locator("[data-testid=document-row][data-state=succeeded]")).to_have_count(
+            6, timeout=PATIENCE
+        )
+        page.get_by_test_id("question").fill("What is the capital of Mongolia?")
+        page.get_by_test_id("ask").click()
+        refusal = page.get_by_test_id("refusal")
+        expect(refusal).to_be_visible(timeout=PATIENCE)
+        refusal.get_by_test_id("nearest-passage").first.click()
+        expect(page.get_by_test_id("quote-mark")).to_be_visible()
+        keep(page, "refused")
+
+
+def keep(page: Page, name: str) -> None:
+    """A screenshot, where `IBID_TEST_SCREENSHOTS` names a folder."""
+    if folder := os.environ.get("IBID_TEST_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=False)

@@ -1,0 +1,105 @@
+"""The distributed topology, natively: PostgreSQL, a real broker, S3-shaped blobs, a server and two worker processes.
+
+No Qdrant server can be installed here, so the store is Qdrant Edge in the API process and the two workers are its
+children's children; everything else is as in `docker-compose.yml`. With `IBID_TEST_QDRANT_URL` the workers are on
+their own and reach that server.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibid.errors import Unavailable
+from ibid.nudge.celery import check_broker
+from ibid.settings import Settings
+from tests.running import Server, await_jobs, end_family, eventually, new_collection, serving, upload
+from tests.services import RABBITMQ, REDIS, missing, postgres_database
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+QDRANT = os.environ.get("IBID_TEST_QDRANT_URL", "")
+
+
+@pytest.fixture(params=[RABBITMQ, REDIS], ids=["rabbitmq", "redis"])
+def broker(request: pytest.FixtureRequest) -> str:
+    try:
+        check_broker(Settings(broker_url=request.param))
+    except Unavailable as error:
+        missing(request.node.callspec.id, error)
+    return str(request.param)
+
+
+@pytest.fixture
+def topology(tmp_path: Path, broker: str) -> Iterator[Server]:
+    with postgres_database() as url:
+        environment = {
+            "IBID_DATABASE_URL": url,
+            "IBID_BROKER_URL": broker,
+            "IBID_WORKER_PROCESSES": "2",
+            "IBID_BATCH_DOCUMENTS": "4",
+            "IBID_EMBEDDER": "hashing",
+        }
+        if QDRANT:
+            environment["IBID_QDRANT_URL"] = QDRANT
+        run(environment, tmp_path, "db", "upgrade")
+        with serving(tmp_path, **environment) as server:
+            workers = [start_worker(server) for _ in range(2)] if QDRANT else []
+            yield server
+            for worker in workers:
+                end_family(worker)
+
+
+def run(environment: dict[str, str], folder: Path, *command: str) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+    subprocess.run(
+        [sys.executable, "-m", "ibid.cli", *command],
+        check=True,
+        timeout=120,
+        env=inherited | environment | {"IBID_DATA_DIR": str(folder / "data")},
+    )
+
+
+def start_worker(server: Server) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+    with server.log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ibid.cli", "worker"],
+            env=inherited | server.environment,
+            stdout=output,
+            stderr=output,
+        )
+
+
+class TestTopology:
+    def test_many_documents_by_two_workers_with_one_killed(self, topology: Server) -> None:
+        with topology.client() as client:
+            new_collection(client, "reports")
+            files = [
+                (f"report-{n}.txt", f"Report {n}. The pump in hall {n} was replaced on day {n}.".encode())
+                for n in range(40)
+            ]
+            accepted = upload(client, "reports", *files)
+            job_ids = [entry["job_id"] for entry in accepted]
+            eventually(lambda: started(topology, job_ids), what="two workers at work", within=120)
+            if not QDRANT:
+                topology.kill_worker()
+            jobs = await_jobs(client, job_ids, within=240)
+            assert {job["state"] for job in jobs.values()} == {"succeeded"}
+            body = {"collection": "reports", "question": "Which pump was replaced on day 17?"}
+            answer = client.post("/v1/answers", json=body).json()
+            assert answer["status"] == "completed"
+            assert any("hall 17" in citation["quote"] for citation in answer["citations"])
+            report = client.post("/v1/collections/reports/verify", json={"repair": False}).json()[
+                "generations"
+            ]
+            assert [(g["points"], g["orphans"], g["gaps"]) for g in report] == [(40, 0, 0)]
+
+
+def started(server: Server, job_ids: list[str]) -> bool:
+    """Whether at least one of the jobs was claimed."""
+    with server.client() as client:
+        return any(client.get(f"/v1/jobs/{job_id}").json()["worker"] for job_id in job_ids)

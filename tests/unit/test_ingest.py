@@ -1,0 +1,352 @@
+"""Ingestion with in-memory stores and a real database: states, counts, reuse, replacement, deletion, reindexing."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from ibid import access, claims, collections, documents, generations, integrity, jobs, uploads
+from ibid.bootstrap import Parts
+from ibid.claims import Claim
+from ibid.clock import now
+from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Job, Parse, Version
+from ibid.documents import Accepted, Upload
+from ibid.types import ChunkerConfig, Element, ElementKind, JobState, Parsed, ParseReport, Scope
+from ibid.vectors.errors import StoreUnavailable
+from ibid.vectors.memory import MemoryVectorStore
+from ingest.parsing.errors import ParserDied, Unreadable
+from ingest.tools import Tools
+from ingest.work import work
+
+LEASE = timedelta(seconds=20)
+FACTS = "The bridge is 40 metres long.\n\nIt was built in 1931 by Ada Holm.\n\nLorries may not cross it."
+
+
+class PlainReader:
+    """Reads UTF-8 text, a paragraph an element; `before` may raise."""
+
+    def __init__(self) -> None:
+        self.parsed = 0
+        self.before: Callable[[str], None] = lambda _text: None
+
+    def close(self) -> None:
+        pass
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        text = path.read_text()
+        self.before(text)
+        self.parsed += 1
+        elements, start = [], 0
+        for paragraph in text.split("\n\n"):
+            elements.append(Element(ElementKind.PARAGRAPH, start, start + len(paragraph)))
+            start += len(paragraph) + 2
+        return Parsed(text, tuple(elements), (), ParseReport("plain", elements=len(elements)))
+
+
+class Shop:
+    """A collection, a reader and a worker's moves."""
+
+    def __init__(self, parts: Parts, scope: Scope) -> None:
+        self.parts, self.scope, self.reader = parts, scope, PlainReader()
+        self.tools = Tools(parts.settings, parts.db, parts.store, parts.blobs, parts.encoders, self.reader)
+        with parts.db.begin() as session:
+            self.collection = collections.create(
+                session, name="facts", description="", grants=None, recipe=parts.recipe()
+            ).id
+
+    def upload(self, text: str, name: str = "bridge.txt") -> Accepted:
+        kept = uploads.keep(self.parts.db, self.parts.blobs, io.BytesIO(text.encode()))
+        with self.parts.db.begin() as session:
+            return documents.accept(session, self.scope, self.collection, Upload(name, "text/plain", kept))
+
+    def claim(self) -> list[Claim]:
+        with self.parts.db.begin() as session:
+            return claims.claim(session, "w", lease=LEASE, limit=16)
+
+    def work(self) -> None:
+        """Work until nothing is due."""
+        while claims := self.claim():
+            work(self.tools, claims)
+
+    def state(self, job_id: str | None) -> str:
+        return self.job(job_id).state
+
+    def job(self, job_id: str | None) -> Job:
+        with self.parts.db.read() as session:
+            return session.get_one(Job, job_id)
+
+    def count(self, table: type) -> int:
+        with self.parts.db.read() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def due_now(self) -> None:
+        with self.parts.db.begin() as session:
+            session.execute(update(Job).values(not_before=now()))
+
+    def points(self) -> int:
+        return sum(self.parts.store.count(generation_id) for generation_id in self.parts.store.generations())
+
+    def live(self, document_id: str) -> int | None:
+        with self.parts.db.read() as session:
+            document = access.document(session, self.scope, document_id)
+            return documents.view(session, document).live_version
+
+    def agree(self) -> None:
+        """SQL and the store hold the same."""
+        for found in integrity.verify(self.parts, self.scope, self.collection, repair=False):
+            assert (found.orphans, found.gaps) == ([], [])
+            assert found.points == found.chunks
+
+
+@pytest.fixture
+def shop(parts: Parts, admin: Scope) -> Shop:
+    return Shop(parts, admin)
+
+
+class TestIngest:
+    def test_succeeds_with_equal_counts(self, shop: Shop) -> None:
+        accepted = shop.upload(FACTS)
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        with shop.parts.db.read() as session:
+            receipt = documents.receipt(session, shop.scope, accepted.document_id)
+        made = receipt["chunks"]["made"]
+        assert made == shop.count(ChunkRow) == shop.points() == receipt["chunks"]["stored_vectors"] > 0
+        shop.agree()
+
+    def test_chunks_are_exact_slices(self, shop: Shop) -> None:
+        accepted = shop.upload("Ünïcödé 😀 first.\n\nSecond 𝒳 sentence. " * 30)
+        shop.work()
+        with shop.parts.db.read() as session:
+            text = documents.text(session, shop.scope, accepted.document_id, 1)
+            chunks = session.scalars(select(ChunkRow)).all()
+        assert chunks
+        assert all(chunk.text == text[chunk.start : chunk.end] for chunk in chunks)
+
+    def test_the_same_bytes_are_the_same_work(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        again = shop.upload(FACTS)
+        assert (again.outcome, again.job_id) == ("unchanged", None)
+        shop.upload(FACTS, name="copy.txt")
+        shop.work()
+        assert shop.reader.parsed == 1
+        assert shop.count(Blob) == shop.count(Parse) == 1
+        assert shop.count(Embedding) * 2 == shop.count(ChunkRow)
+        shop.agree()
+
+    def test_an_unreadable_document_fails_with_a_sentence_and_others_do_not(self, shop: Shop) -> None:
+        def refuse(text: str) -> None:
+            if text.startswith("bad"):
+                raise Unreadable("It is damaged.")
+
+        shop.reader.before = refuse
+        good, bad = shop.upload(FACTS), shop.upload("bad", name="bad.txt")
+        shop.work()
+        assert shop.state(good.job_id) == JobState.SUCCEEDED
+        failed = shop.job(bad.job_id)
+        assert (failed.state, failed.error_code, failed.error_message) == (
+            "failed",
+            "unreadable",
+            "It is damaged.",
+        )
+
+    def test_a_parse_that_dies_is_tried_three_times(self, shop: Shop) -> None:
+        def die(_text: str) -> None:
+            raise ParserDied("The parser died.")
+
+        shop.reader.before = die
+        accepted = shop.upload(FACTS)
+        for _ in range(5):
+            shop.due_now()
+            shop.work()
+        assert shop.job(accepted.job_id).attempt == 3
+        assert shop.state(accepted.job_id) == JobState.FAILED
+
+    def test_a_store_that_is_away_costs_no_attempt(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away(*_: object, **__: object) -> None:
+            raise StoreUnavailable("away")
+
+        accepted = shop.upload(FACTS)
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryVectorStore, "upsert", away)
+            shop.work()
+        waiting = shop.job(accepted.job_id)
+        assert (waiting.state, waiting.failures, waiting.error_code) == (
+            "queued",
+            0,
+            "vector_store_unavailable",
+        )
+        shop.due_now()
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        assert shop.reader.parsed == 1
+
+    def test_cancelled_while_it_is_read(self, shop: Shop) -> None:
+        accepted = shop.upload(FACTS)
+
+        def cancel(_text: str) -> None:
+            with shop.parts.db.begin() as session:
+                jobs.cancel(session, shop.scope, accepted.job_id or "")
+
+        shop.reader.before = cancel
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.CANCELLED
+        assert (shop.points(), shop.live(accepted.document_id)) == (0, None)
+
+
+class TestReplace:
+    def test_a_new_version_takes_over_and_reuses(self, shop: Shop) -> None:
+        long = "\n\n".join(
+            f"Fact {n}: tower {n} is {n * 3} metres high and stands in ward {n % 7}." for n in range(80)
+        )
+        first = shop.upload(long)
+        shop.work()
+        second = shop.upload(long + "\n\nThe last tower fell in 1999.")
+        assert (second.outcome, second.version, second.document_id) == ("updated", 2, first.document_id)
+        assert shop.live(first.document_id) == 1
+        shop.work()
+        assert shop.live(first.document_id) == 2
+        with shop.parts.db.read() as session:
+            chunks = documents.receipt(session, shop.scope, first.document_id)["chunks"]
+        assert chunks["reused"] > 0
+        assert chunks["embedded"] < chunks["made"]
+        shop.agree()
+
+    def test_an_older_version_that_ends_late_does_not_take_over(self, shop: Shop) -> None:
+        first = shop.upload("Version one.")
+        (old,) = shop.claim()
+        shop.upload("Version two.")
+        shop.work()
+        assert shop.live(first.document_id) == 2
+        work(shop.tools, [old])
+        assert shop.live(first.document_id) == 2
+
+
+class TestDelete:
+    def test_nothing_is_left(self, shop: Shop) -> None:
+        accepted = shop.upload(FACTS)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            documents.delete(session, shop.scope, accepted.document_id, grace=None)
+        shop.work()
+        assert [shop.count(t) for t in (Version, ChunkRow, Embedding, Parse, Blob, Indexing)] == [0] * 6
+        assert (shop.points(), list(shop.parts.blobs.keys())) == (0, [])
+        with shop.parts.db.read() as session:
+            assert session.get_one(Document, accepted.document_id).name == ""
+
+    def test_shared_bytes_stay(self, shop: Shop) -> None:
+        first, _ = shop.upload(FACTS), shop.upload(FACTS, name="copy.txt")
+        shop.work()
+        with shop.parts.db.begin() as session:
+            documents.delete(session, shop.scope, first.document_id, grace=None)
+        shop.work()
+        assert (shop.count(Blob), shop.count(Parse), shop.count(Version)) == (1, 1, 1)
+        shop.agree()
+
+    def test_a_worker_that_was_suspended_writes_nothing_afterwards(self, shop: Shop) -> None:
+        accepted = shop.upload(FACTS)
+        late = shop.claim()
+        with shop.parts.db.begin() as session:
+            documents.delete(session, shop.scope, accepted.document_id, grace=None)
+        shop.work()
+        work(shop.tools, late)
+        assert [shop.count(t) for t in (ChunkRow, Parse, Indexing)] == [0, 0, 0]
+        assert shop.points() == 0
+
+    def test_a_collection(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.upload("More facts.", name="more.txt")
+        shop.work()
+        with shop.parts.db.begin() as session:
+            collections.delete(session, shop.scope, shop.collection, grace=None)
+        shop.work()
+        assert [shop.count(t) for t in (Version, ChunkRow, Embedding, Parse, Blob)] == [0] * 5
+        assert shop.parts.store.generations() == set()
+
+
+class TestReindex:
+    def reindex(self, shop: Shop, max_tokens: int = 12) -> tuple[str, str]:
+        recipe = shop.parts.recipe()
+        chunker = ChunkerConfig(max_tokens=max_tokens, min_tokens=2)
+        with shop.parts.db.begin() as session:
+            changed = type(recipe)(recipe.embedder, recipe.dimensions, recipe.embedder_fingerprint, chunker)
+            made = generations.start_reindex(session, shop.scope, shop.collection, changed)
+            return made.id, made.job_id
+
+    def test_switches_and_rolls_back_with_nothing_missing(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        reindex_id, job_id = self.reindex(shop)
+        shop.work()
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.upload("Added after the switch.", name="late.txt")
+        shop.work()
+        shop.agree()
+        with shop.parts.db.begin() as session:
+            assert generations.roll_back(session, shop.scope, reindex_id).state == "rolled_back"
+        shop.agree()
+
+    def test_an_upload_in_the_middle_is_in_both(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        late = shop.upload("Uploaded before, read after the switch.", name="late.txt")
+        (held,) = shop.claim()
+        self.reindex(shop)
+        work(shop.tools, [held])
+        shop.work()
+        assert shop.state(late.job_id) == JobState.SUCCEEDED
+        shop.agree()
+        with shop.parts.db.read() as session:
+            assert len(generations.written(session, shop.collection)) == 2
+            assert session.scalar(select(func.count()).select_from(Indexing)) == 4
+
+    def test_cancelled_it_leaves_nothing(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        before = shop.points()
+        reindex_id, job_id = self.reindex(shop)
+        with shop.parts.db.begin() as session:
+            jobs.cancel(session, shop.scope, job_id)
+            generations.tidy(session)
+            assert generations.get(session, shop.scope, reindex_id).state == "cancelled"
+        shop.work()
+        assert shop.points() == before
+        shop.agree()
+
+    def test_a_replaced_generation_is_dropped_in_the_end(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        reindex_id, _ = self.reindex(shop)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            assert generations.expire(session, kept=timedelta()) == 1
+        shop.work()
+        assert len(shop.parts.store.generations()) == 1
+        with shop.parts.db.begin() as session, pytest.raises(generations.RollbackImpossible):
+            generations.roll_back(session, shop.scope, reindex_id)
+
+
+class TestVerify:
+    def test_a_lost_store_is_rebuilt(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        before = shop.points()
+        for generation_id in shop.parts.store.generations():
+            shop.parts.store.drop(generation_id)
+        (found,) = integrity.verify(shop.parts, shop.scope, shop.collection, repair=True)
+        assert len(found.gaps) == before == shop.points()
+        shop.agree()
+
+    def test_orphans_are_removed(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            session.execute(ChunkRow.__table__.delete())
+            session.execute(Indexing.__table__.delete())
+        (found,) = integrity.verify(shop.parts, shop.scope, shop.collection, repair=True)
+        assert found.orphans
+        assert shop.points() == 0

@@ -1,0 +1,196 @@
+from pathlib import Path
+
+import pytest
+
+from ibid.layout import boxes_of, decode_layout, encode_layout
+from ibid.types import ElementKind, Parsed
+from ingest.canonical import clean
+from ingest.parsing.errors import Encrypted, NoText, Unreadable
+from ingest.parsing.pdf import PdfParser
+from tests.pdfs import LOCKED, Sheet, Words, make_pdf
+
+PLAN = (
+    "The plan pays for visits to any doctor of the network and for most of",
+    "the medicines that the list names. Ask before you pay for any treatment",
+    "that is not urgent.",
+)
+
+
+@pytest.fixture
+def parse(tmp_path: Path):
+    def parse_bytes(data: bytes) -> Parsed:
+        path = tmp_path / "document.pdf"
+        path.write_bytes(data)
+        return PdfParser().parse(path, "document.pdf", "application/pdf")
+
+    return parse_bytes
+
+
+def lines(texts, y=700.0, x=72.0, step=14.0, size=11.0, bold=False):
+    return [Words(x, y - index * step, text, size, bold) for index, text in enumerate(texts)]
+
+
+def shown(parsed: Parsed) -> list[tuple[str, str]]:
+    return [(element.kind.value, parsed.text[element.start : element.end]) for element in parsed.elements]
+
+
+class TestText:
+    def test_lines_become_paragraphs(self, parse):
+        parsed = parse(make_pdf([Sheet([*lines(PLAN), *lines(PLAN, y=630)])]))
+        assert shown(parsed) == [("paragraph", " ".join(PLAN))] * 2
+
+    def test_elements_know_their_page(self, parse):
+        parsed = parse(make_pdf([Sheet(lines(PLAN)), Sheet(), Sheet(lines(["Other words."]))]))
+        assert [element.page for element in parsed.elements] == [1, 3]
+        assert parsed.report.pages == 3
+        assert parsed.report.pages_with_text == 2
+        assert parsed.report.pages_empty == (2,)
+
+    def test_list_items_lose_their_dot(self, parse):
+        items = ["\u2022 Gym memberships", "\u2022 Yoga classes", "1. Numbers stay"]
+        assert shown(parse(make_pdf([Sheet(lines([*PLAN, *items]))])))[1:] == [
+            ("list_item", "Gym memberships"),
+            ("list_item", "Yoga classes"),
+            ("list_item", "1. Numbers stay"),
+        ]
+
+    def test_an_indented_line_begins_a_paragraph(self, parse):
+        second = [
+            Words(90, 658, "Second paragraph, whose first line stands further in than the"),
+            Words(72, 644, "others do."),
+        ]
+        first = lines([*PLAN[:2], "that is not urgent, unless the doctor of the network has agreed to it."])
+        assert [text for _, text in shown(parse(make_pdf([Sheet([*first, *second])])))] == [
+            f"{PLAN[0]} {PLAN[1]} {first[2].text}",
+            "Second paragraph, whose first line stands further in than the others do.",
+        ]
+
+    def test_columns(self, parse):
+        left, right = ["Left words run on", "and on to here."], ["Right words run", "on to there."]
+        parsed = parse(make_pdf([Sheet([*lines(left), *lines(right, x=320)])]))
+        assert [text for _, text in shown(parsed)] == [" ".join(left), " ".join(right)]
+
+    def test_divided_words_that_stand_whole_elsewhere_are_joined(self, parse):
+        text = ["Reimbursement is quick. The plan pays for every single reimburse-", "ment in-network."]
+        assert "single reimbursement in-network." in parse(make_pdf([Sheet(lines(text))])).text
+
+    def test_other_hyphens_at_line_ends_stay(self, parse):
+        text = ["The plan pays for every visit to a doctor who is in-", "network."]
+        assert "is in-network." in parse(make_pdf([Sheet(lines(text))])).text
+
+    def test_is_canonical(self, parse):
+        parsed = parse(make_pdf([Sheet(lines(["caf\u00e9 \u201cquoted\u201d"]))]))
+        assert clean(parsed.text) == parsed.text == "café “quoted”"
+
+
+class TestStructure:
+    def test_headings_by_size_and_weight(self, parse):
+        sheet = Sheet(
+            [
+                *lines(["Handbook"], 740, size=24),
+                *lines(["Benefits"], 700, size=16),
+                *lines(["Dental"], 670, bold=True),
+                *lines(PLAN, 640),
+                *lines(["Vision"], 570, bold=True),
+                *lines(PLAN, 540),
+            ]
+        )
+        parsed = parse(make_pdf([sheet]))
+        assert [(kind, text) for kind, text in shown(parsed) if kind != "paragraph"] == [
+            ("title", "Handbook"),
+            ("heading", "Benefits"),
+            ("heading", "Dental"),
+            ("heading", "Vision"),
+        ]
+        assert parsed.elements[3].heading_path == ("Handbook", "Benefits", "Dental")
+        assert parsed.elements[-1].heading_path == ("Handbook", "Benefits", "Vision")
+
+    def test_running_heads_and_feet(self, parse):
+        sheets = [
+            Sheet(
+                [
+                    Words(72, 760, "Contoso handbook"),
+                    *lines([f"Chapter {name} begins here.", *PLAN]),
+                    Words(300, 30, f"Page {number} of 4"),
+                ]
+            )
+            for number, name in enumerate(("one", "two", "three", "four"), start=1)
+        ]
+        parsed = parse(make_pdf(sheets))
+        kinds = [element.kind for element in parsed.elements]
+        assert (
+            kinds
+            == [ElementKind.HEADER, ElementKind.PARAGRAPH, ElementKind.PARAGRAPH, ElementKind.FOOTER] * 4
+        )
+
+    def test_a_page_that_repeats_is_not_a_running_head(self, parse):
+        parsed = parse(make_pdf([Sheet([Words(72, 760, "Thank you")])] * 4))
+        assert {element.kind for element in parsed.elements} == {ElementKind.PARAGRAPH}
+
+
+class TestBoxes:
+    def test_each_word_has_one(self, parse):
+        parsed = parse(make_pdf([Sheet(lines(PLAN))]))
+        assert [parsed.text[word.start : word.end] for word in parsed.boxes] == " ".join(PLAN).split()
+        assert (
+            decode_layout(encode_layout(parsed.elements, parsed.boxes, parsed.report)).boxes == parsed.boxes
+        )
+
+    def test_a_divided_word_has_two(self, parse):
+        parsed = parse(make_pdf([Sheet(lines(["The plan pays for every visit that is in-", "network."]))]))
+        *_, head, tail = parsed.boxes
+        assert (parsed.text[head.start : head.end], parsed.text[tail.start : tail.end]) == ("in-", "network.")
+        assert head.end == tail.start
+        assert head.box.y0 < tail.box.y0
+
+    @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+    def test_are_of_the_page_as_displayed(self, parse, rotate: int):
+        """A word at the lower left of the sheet turns with it."""
+        box = parse(make_pdf([Sheet([Words(0, 3, "Corner", 20)], rotate=rotate)])).boxes[0].box
+        left, top, right, bottom = {
+            0: (True, False, False, True),
+            90: (True, True, False, False),
+            180: (False, True, True, False),
+            270: (False, False, True, True),
+        }[rotate]
+        assert ((box.x0 < 0.02) == left, (box.y0 < 0.02) == top) == (True, True)
+        assert ((box.x1 > 0.98) == right, (box.y1 > 0.98) == bottom) == (True, True)
+        assert (box.x1 - box.x0 > box.y1 - box.y0) == (rotate in {0, 180})
+
+    def test_respect_the_crop_box(self, parse):
+        sheet = Sheet([Words(300, 400, "Seen", 20), Words(20, 20, "Cropped")], crop=(300, 400, 500, 600))
+        parsed = parse(make_pdf([sheet]))
+        assert parsed.text == "Seen"
+        box = parsed.boxes[0].box
+        assert box.x0 < 0.02
+        assert box.y1 > 0.98
+        assert parsed.report.warnings == ("1 words outside the visible page were left out.",)
+
+    def test_respect_a_shifted_media_box(self, parse):
+        box = parse(make_pdf([Sheet([Words(-90, -90, "Seen", 20)], box=(-100, -100, 100, 100))])).boxes[0].box
+        assert 0.04 < box.x0 < 0.06
+        assert 0.94 < box.y1 < 0.98
+
+    def test_a_quote_is_one_box_a_line(self, parse):
+        parsed = parse(make_pdf([Sheet(lines(PLAN))]))
+        layout = decode_layout(encode_layout(parsed.elements, parsed.boxes, parsed.report))
+        quote = "the medicines that the list names."
+        start = parsed.text.index(quote)
+        assert len(boxes_of(layout, start, start + len(quote))) == 1
+        assert len(boxes_of(layout, 0, len(parsed.text))) == 3
+
+
+class TestRefusing:
+    @pytest.mark.parametrize(
+        ("data", "error"),
+        [
+            (b"%PDF-1.7 and nothing more", Unreadable),
+            (make_pdf([Sheet(lines(PLAN))], LOCKED), Encrypted),
+            (make_pdf([Sheet(), Sheet()]), NoText),
+            (make_pdf([]), Unreadable),
+        ],
+        ids=["broken", "locked", "blank", "no pages"],
+    )
+    def test_says_why(self, parse, data: bytes, error: type[Exception]):
+        with pytest.raises(error, match=r"\. .+\.$"):
+            parse(data)

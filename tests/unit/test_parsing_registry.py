@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+from ibid.media import BY_EXTENSION, UnsupportedType
+from ingest.parsing import registry
+from ingest.parsing.registry import Offer, offer_for, parser_fingerprint, parser_for
+
+
+@pytest.fixture
+def another(monkeypatch: pytest.MonkeyPatch):
+    """An offer of an installed package."""
+
+    def offer(score: int) -> Offer:
+        made = Offer(
+            "other", f"{__name__}:OtherParser", {"application/pdf": score}, ("pytest", "no-such-package")
+        )
+        monkeypatch.setattr(registry, "offers", lambda: (*registry._BUILT_IN, made))
+        parser_for.cache_clear()
+        parser_fingerprint.cache_clear()
+        return made
+
+    yield offer
+    parser_for.cache_clear()
+    parser_fingerprint.cache_clear()
+
+
+class TestOfferFor:
+    def test_every_kind_of_upload_has_one(self):
+        assert all(offer_for(kind.name) for kind in BY_EXTENSION.values())
+
+    def test_unknown_types_are_refused(self):
+        with pytest.raises(UnsupportedType, match="video/mp4"):
+            offer_for("video/mp4")
+
+    @pytest.mark.parametrize(("score", "name"), [(101, "other"), (99, "pdfium")])
+    def test_the_highest_score_wins(self, another, score: int, name: str):
+        another(score)
+        assert offer_for("application/pdf").name == name
+
+
+class TestParserFor:
+    def test_loads_once(self):
+        assert parser_for("application/pdf") is parser_for("application/pdf")
+
+
+class TestParserFingerprint:
+    def test_names_parser_and_versions(self):
+        assert parser_fingerprint("application/pdf").startswith("pdfium/")
+        assert "pypdfium2==" in parser_fingerprint("application/pdf")
+        assert parser_fingerprint("text/html") != parser_fingerprint("application/pdf")
+
+    def test_tells_a_package_that_is_absent(self, another):
+        another(101)
+        assert "no-such-package==absent" in parser_fingerprint("application/pdf")
+
+    def test_loads_no_parser(self):
+        code = (
+            "import sys; from ingest.parsing.registry import parser_fingerprint as f; f('application/pdf'); f('text/html');"
+            "print([m for m in sys.modules if m.split('.')[0] in ('unstructured', 'pypdfium2', 'spacy', 'torch')])"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert ran.stdout.strip() == "[]"

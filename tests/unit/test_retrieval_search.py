@@ -1,0 +1,227 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ibid.access import CollectionNotFound
+from ibid.clock import now
+from ibid.db.tables import Collection, CollectionGrant, DocumentGrant
+from ibid.embedding.port import EmbedderUnavailable
+from retrieval.questions import QuestionEmpty, QuestionTooLong, cleaned
+from retrieval.search import FIRST_PAGE, AsOfTooOld, IndexMissing, LimitOutOfRange, search
+from tests.unit.shelf import ADMIN, ANN, BOB, Shelf, ago
+
+TIDES = "The tide turns twice a day.\n\nThe moon pulls the sea towards it, and the tide follows."
+BREAD = "Bread needs flour, water and salt.\n\nA sourdough starter is fed every day."
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    made = Shelf(tmp_path)
+    yield made
+    made.close()
+
+
+class TestSearch:
+    def test_finds_the_passage_with_exact_span_and_scores_of_both_legs(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES)
+        shelf.add("bread.txt", BREAD)
+        found = search(shelf.kit, ADMIN, "shelf", "What does the moon pull?", 3)
+        best = found.hits[0]
+        assert best.document_id == document_id
+        assert (
+            best.text
+            == TIDES[best.start : best.end]
+            == "The moon pulls the sea towards it, and the tide follows."
+        )
+        assert best.legs.dense is not None
+        assert best.legs.sparse is not None
+        assert (found.collection_id, found.generation_id) == (shelf.collection_id, shelf.generation_id)
+        assert set(found.timings) == {"resolve", "encode", "engine", "check", "total"}
+
+    def test_scores_never_ascend(self, shelf: Shelf):
+        shelf.add("a", "\n\n".join(f"Paragraph {n} of the tide book." for n in range(30)))
+        scores = [hit.score for hit in search(shelf.kit, ADMIN, "shelf", "tide paragraph 7", 20).hits]
+        assert len(scores) == 20
+        assert scores == sorted(scores, reverse=True)
+
+    def test_by_id_is_by_name(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        by_name, by_id = (
+            search(shelf.kit, ADMIN, ref, "tide", 5).hits for ref in ("shelf", shelf.collection_id)
+        )
+        assert by_name == by_id
+
+    def test_of_an_empty_collection_is_empty(self, shelf: Shelf):
+        assert search(shelf.kit, ADMIN, "shelf", "tide", 5).hits == ()
+
+    def test_of_a_lost_index_says_so(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        shelf.store.drop(shelf.generation_id)
+        with pytest.raises(IndexMissing, match="2 passages"):
+            search(shelf.kit, ADMIN, "shelf", "tide", 5)
+
+    def test_a_question_of_stop_words_still_works(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        assert search(shelf.kit, ADMIN, "shelf", "what is the?", 5).hits
+
+    def test_only_in_given_documents(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        bread = shelf.add("bread.txt", BREAD)
+        hits = search(shelf.kit, ADMIN, "shelf", "tide", 5, document_ids=[bread]).hits
+        assert {hit.document_id for hit in hits} == {bread}
+
+    def test_in_no_document_is_empty(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        assert search(shelf.kit, ADMIN, "shelf", "tide", 5, document_ids=[]).hits == ()
+
+    def test_refuses_an_encoder_that_changed(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+        shelf.add("tides.txt", TIDES)
+        monkeypatch.setattr(type(shelf.encoder), "fingerprint", "another")
+        with pytest.raises(EmbedderUnavailable, match="has changed"):
+            search(shelf.kit, ADMIN, "shelf", "tide", 5)
+
+
+class TestSqlCheck:
+    def test_a_deleted_document_is_gone_while_its_points_are_still_there(self, shelf: Shelf):
+        tides = shelf.add("tides.txt", TIDES)
+        bread = shelf.add("bread.txt", BREAD)
+        shelf.delete(tides)
+        assert shelf.store.count(shelf.generation_id, document_id=tides) == 2
+        hits = search(shelf.kit, ADMIN, "shelf", "tide", 5).hits
+        assert {hit.document_id for hit in hits} == {bread}
+
+    def test_drops_are_refilled_beyond_the_first_page(self, shelf: Shelf):
+        crowd = shelf.add("crowd", "\n\n".join(f"The tide table, row {n}." for n in range(FIRST_PAGE * 5)))
+        few = shelf.add("few", "The tide is told at the end.\n\nAnother tide.\n\nBread.")
+        shelf.delete(crowd)
+        hits = search(shelf.kit, ADMIN, "shelf", "tide table row", 3).hits
+        assert [hit.document_id for hit in hits] == [few, few, few]
+
+    def test_exhaustion_ends_the_refill(self, shelf: Shelf):
+        crowd = shelf.add("crowd", "\n\n".join(f"The tide table, row {n}." for n in range(FIRST_PAGE * 2)))
+        shelf.add("few", "The tide is told at the end.")
+        shelf.delete(crowd)
+        assert len(search(shelf.kit, ADMIN, "shelf", "tide table", 10).hits) == 1
+
+    def test_a_superseded_version_is_gone_at_once(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES)
+        live = shelf.replace(document_id, "The tide turns once.")
+        hits = search(shelf.kit, ADMIN, "shelf", "tide", 5).hits
+        assert [(hit.version_id, hit.version) for hit in hits] == [(live, 2)]
+
+    def test_a_revoked_grant_counts_before_the_store_knows(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES, grants=["user:ann"])
+        assert search(shelf.kit, ANN, "shelf", "tide", 5).hits
+        with shelf.db.begin() as session:
+            session.delete(session.get_one(DocumentGrant, (document_id, "user:ann")))
+        assert search(shelf.kit, ANN, "shelf", "tide", 5).hits == ()
+
+
+class TestAccess:
+    def test_a_restricted_document_is_seen_by_those_it_names(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES, grants=["user:ann"])
+        assert {hit.document_id for hit in search(shelf.kit, ANN, "shelf", "tide", 5).hits} == {document_id}
+        assert search(shelf.kit, BOB, "shelf", "tide", 5).hits == ()
+        assert search(shelf.kit, ADMIN, "shelf", "tide", 5).hits
+
+    def test_a_restricted_collection_does_not_exist_for_others(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        with shelf.db.begin() as session:
+            session.get_one(Collection, shelf.collection_id).restricted = True
+            session.add(CollectionGrant(collection_id=shelf.collection_id, principal="user:ann"))
+        assert search(shelf.kit, ANN, "shelf", "tide", 5).hits
+        with pytest.raises(CollectionNotFound):
+            search(shelf.kit, BOB, "shelf", "tide", 5)
+
+    def test_a_key_sees_only_its_collections(self, shelf: Shelf):
+        with pytest.raises(CollectionNotFound):
+            search(shelf.kit, replace(ADMIN, collections=frozenset({"col_other"})), "shelf", "tide", 5)
+
+
+class TestAsOf:
+    def test_shows_what_was_live_then(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES)
+        shelf.replace(document_id, "The tide turns once.", live_from=now() + timedelta(seconds=1))
+        then = replace(ADMIN, as_of=now() + timedelta(milliseconds=500))
+        assert {hit.version for hit in search(shelf.kit, then, "shelf", "tide", 5).hits} == {1}
+        later = replace(ADMIN, as_of=now() + timedelta(seconds=2))
+        assert {hit.version for hit in search(shelf.kit, later, "shelf", "tide", 5).hits} == {2}
+
+    def test_never_shows_a_deleted_document(self, shelf: Shelf):
+        document_id = shelf.add("tides.txt", TIDES)
+        then = replace(ADMIN, as_of=now())
+        shelf.delete(document_id)
+        assert search(shelf.kit, then, "shelf", "tide", 5).hits == ()
+
+    def test_older_than_the_retention_is_refused(self, shelf: Shelf):
+        with pytest.raises(AsOfTooOld) as refused:
+            search(shelf.kit, replace(ADMIN, as_of=ago(days=31)), "shelf", "tide", 5)
+        assert refused.value.code == "as_of_too_old"
+
+
+class TestGenerations:
+    def test_hits_are_of_the_active_one(self, shelf: Shelf):
+        shelf.add("tides.txt", TIDES)
+        former = shelf.generation_id
+        target = shelf.switch()
+        found = search(shelf.kit, ADMIN, "shelf", "tide", 5)
+        assert former != target == found.generation_id
+        assert {hit.generation_id for hit in found.hits} == {target}
+
+    def test_a_switch_during_the_search_never_mixes(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+        shelf.add("tides.txt", TIDES)
+        former = shelf.generation_id
+        ask = shelf.store.search
+
+        def switch_then_ask(generation, query):
+            monkeypatch.setattr(shelf.store, "search", ask)
+            shelf.switch()
+            return ask(generation, query)
+
+        monkeypatch.setattr(shelf.store, "search", switch_then_ask)
+        found = search(shelf.kit, ADMIN, "shelf", "tide", 5)
+        assert found.generation_id == former
+        assert {hit.generation_id for hit in found.hits} == {former}
+
+    def test_one_that_is_dropped_during_the_search_is_resolved_again(
+        self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    ):
+        shelf.add("tides.txt", TIDES)
+        former = shelf.generation_id
+        ask = shelf.store.search
+
+        def drop_then_ask(generation, query):
+            monkeypatch.setattr(shelf.store, "search", ask)
+            shelf.switch()
+            shelf.store.drop(former)
+            return ask(generation, query)
+
+        monkeypatch.setattr(shelf.store, "search", drop_then_ask)
+        found = search(shelf.kit, ADMIN, "shelf", "tide", 5)
+        assert found.generation_id != former
+        assert {hit.generation_id for hit in found.hits} == {found.generation_id}
+
+
+class TestQuestion:
+    @pytest.mark.parametrize("text", ["", "   \n\t", "\x00\x00", "\x07"])
+    def test_empty(self, shelf: Shelf, text: str):
+        with pytest.raises(QuestionEmpty) as refused:
+            search(shelf.kit, ADMIN, "shelf", text, 5)
+        assert refused.value.code == "question_empty"
+
+    def test_too_long(self, shelf: Shelf):
+        with pytest.raises(QuestionTooLong, match="100,000 characters") as refused:
+            search(shelf.kit, ADMIN, "shelf", "x" * 100_000, 5)
+        assert refused.value.code == "question_too_long"
+
+    def test_lone_surrogates_and_controls_are_replaced(self):
+        assert cleaned("a\x00b \ud83d c \ud83d\ude00\x1f", 100) == "a b \ufffd c 😀"
+
+    @pytest.mark.parametrize("limit", [0, -1, 51])
+    def test_limit_out_of_range(self, shelf: Shelf, limit: int):
+        with pytest.raises(LimitOutOfRange) as refused:
+            search(shelf.kit, ADMIN, "shelf", "tide", limit)
+        assert refused.value.code == "limit_out_of_range"
