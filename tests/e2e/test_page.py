@@ -80,6 +80,7 @@ class TestPage:
         page.get_by_test_id("new-collection").click()
         page.get_by_test_id("collection-name").fill("harbour")
         page.get_by_test_id("create-collection").click()
+        expect(page.get_by_test_id("collection-name")).to_have_count(0)
         handbook = tmp_path / "handbook.md"
         handbook.write_text(HANDBOOK)
         page.get_by_test_id("file-input").set_input_files(handbook)

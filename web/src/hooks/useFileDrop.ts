@@ -1,6 +1,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** Takes files dropped anywhere on the page; true while some are held over it. Folders are left out. */
+/**
+ * Takes files dropped anywhere on the page; true while some are held over it. Folders are left out, and so is what is
+ * dropped on a dialog: it covers the page, and may be about to change where files go.
+ */
 export function useFileDrop(onFiles: (files: File[]) => void): boolean {
   const [dragging, setDragging] = useState(false);
   const take = useRef(onFiles);
@@ -18,7 +21,7 @@ export function useFileDrop(onFiles: (files: File[]) => void): boolean {
       dragover: () => undefined,
       drop: (event: DragEvent) => {
         set(0);
-        const files = filesOf(event);
+        const files = onDialog(event) ? [] : filesOf(event);
         if (files.length > 0) take.current(files);
       },
     };
@@ -34,6 +37,11 @@ export function useFileDrop(onFiles: (files: File[]) => void): boolean {
     return () => listeners.forEach((remove) => remove());
   }, []);
   return dragging;
+}
+
+/** A modal dialog's backdrop is part of it, so this holds for the whole page while one is open. */
+function onDialog({ target }: DragEvent): boolean {
+  return target instanceof Element && target.closest("dialog") !== null;
 }
 
 function filesOf(event: DragEvent): File[] {

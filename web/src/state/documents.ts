@@ -51,6 +51,7 @@ async function loadPage(after: string | null): Promise<void> {
   if (!here) return;
   try {
     const page = await readDocuments(here.collection, after, here.controller.signal);
+    if (here !== opened) return;
     page.data.forEach((document) => append(document));
     nextPage.value = page.next;
     documentsPhase.value = { name: "ready" };
