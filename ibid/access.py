@@ -5,7 +5,7 @@ What a scope may not see does not exist for it: look-ups raise `NotFound`, never
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
@@ -33,8 +33,13 @@ class VersionNotFound(NotFound):
 
 
 def sees_collection(scope: Scope) -> ColumnElement[bool]:
-    """Predicate on `Collection`: not deleted, among the key's collections, and open or granted to a principal."""
-    rules: list[ColumnElement[bool]] = [Collection.deleted_at.is_(None)]
+    """Predicate on `Collection`: not deleted, and within reach."""
+    return and_(Collection.deleted_at.is_(None), reaches_collection(scope))
+
+
+def reaches_collection(scope: Scope) -> ColumnElement[bool]:
+    """Predicate on `Collection`, deleted or not: among the key's collections, and open or granted to a principal."""
+    rules: list[ColumnElement[bool]] = []
     if scope.collections is not None:
         rules.append(Collection.id.in_(scope.collections))
     if scope.principals is not None:
@@ -42,12 +47,17 @@ def sees_collection(scope: Scope) -> ColumnElement[bool]:
             CollectionGrant.collection_id == Collection.id, CollectionGrant.principal.in_(scope.principals)
         )
         rules.append(or_(Collection.restricted.is_(False), granted.exists()))
-    return and_(*rules)
+    return and_(true(), *rules)
 
 
 def sees_document(scope: Scope) -> ColumnElement[bool]:
     """Predicate on `Document` joined to its `Collection`: both visible."""
-    rules = [sees_collection(scope), Document.deleted_at.is_(None)]
+    return and_(Collection.deleted_at.is_(None), Document.deleted_at.is_(None), reaches_document(scope))
+
+
+def reaches_document(scope: Scope) -> ColumnElement[bool]:
+    """Predicate on `Document` joined to its `Collection`, deleted or not: both within reach."""
+    rules = [reaches_collection(scope)]
     if scope.principals is not None:
         granted = select(DocumentGrant.document_id).where(
             DocumentGrant.document_id == Document.id, DocumentGrant.principal.in_(scope.principals)

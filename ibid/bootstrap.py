@@ -9,7 +9,7 @@ from ibid.embedding.registry import EmbedderPool, load_embedder
 from ibid.nudge.celery import CeleryNudge
 from ibid.nudge.port import Nudge
 from ibid.settings import Settings
-from ibid.types import Recipe
+from ibid.types import ChunkerConfig, Recipe
 from ibid.vectors.port import VectorStore
 from ibid.vectors.registry import open_store
 
@@ -29,7 +29,10 @@ class Parts:
         """How a new generation is made; loads the encoder to learn its dimensions and fingerprint."""
         encoder = self.encoders.get(embedder or self.settings.embedder)
         return Recipe(
-            embedder=encoder.name, dimensions=encoder.dimensions, embedder_fingerprint=encoder.fingerprint
+            embedder=encoder.name,
+            dimensions=encoder.dimensions,
+            embedder_fingerprint=encoder.fingerprint,
+            chunker=ChunkerConfig().fitted(encoder.max_tokens),
         )
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ def heartbeat(session: Session, claims: Sequence[Claim], *, lease: timedelta) ->
     """Renew the leases of claims still held; gives the ids of those that are lost or to be cancelled."""
     moment = now()
     over = set()
-    for held in claims:
+    for held in sorted(claims, key=lambda claim: claim.id):  # one order for all who lock several jobs
         renewed = _fenced(session, held, {"heartbeat_at": moment, "lease_until": moment + lease})
         if not renewed or session.scalar(select(Job.cancel_requested).where(Job.id == held.id)):
             over.add(held.id)
@@ -144,7 +144,7 @@ def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total
     values = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
     return sum(
         _fenced(session, held, values | {"revision": Job.revision + 1}, Job.cancel_requested.is_(False))
-        for held in claims
+        for held in sorted(claims, key=lambda claim: claim.id)
     )
 
 
@@ -162,8 +162,9 @@ def fail(session: Session, held: Claim, code: str, message: str, *, retryable: b
     job.error_code, job.error_message, job.retryable = code, message, retryable
 
 
-def cancelled(session: Session, held: Claim) -> bool:
-    """End the job as cancelled if that was asked for and the attempt is still ours."""
+def cancelled(session: Session, held: Claim, *, asked: bool = True) -> bool:
+    """End the job as cancelled if the attempt is still ours and, with `asked`, somebody asked for it."""
+    rules = (Job.cancel_requested.is_(True),) if asked else ()
     return _fenced(
         session,
         held,
@@ -173,7 +174,7 @@ def cancelled(session: Session, held: Claim) -> bool:
             "finished_at": now(),
             "revision": Job.revision + 1,
         },
-        Job.cancel_requested.is_(True),
+        *rules,
     )
 
 
@@ -216,7 +217,7 @@ def sweep(session: Session, *, max_failures: int) -> int:
         job.alone = True
         if job.cancel_requested:
             end(job, JobState.CANCELLED)
-        elif job.failures >= max_failures:
+        elif job.failures >= max_failures and job.kind != JobKind.PURGE:  # what is deleted goes, in the end
             end(job, JobState.FAILED)
             job.error_code, job.retryable = "worker_lost", True
             job.error_message = (
@@ -232,6 +233,13 @@ def sweep(session: Session, *, max_failures: int) -> int:
 def disown(session: Session) -> None:
     """End all leases: whoever calls knows that no worker is alive, as a standalone server does when it starts."""
     session.execute(update(Job).where(Job.state == JobState.RUNNING).values(lease_until=now()))
+
+
+def hand_back(session: Session) -> None:
+    """Queue all running jobs again and count nothing: whoever calls knows that their workers were stopped in order."""
+    waiting = {"state": JobState.QUEUED, "lease_until": None, "not_before": now()}
+    running = update(Job).where(Job.state == JobState.RUNNING, Job.cancel_requested.is_(False))
+    session.execute(running.values(waiting | {"revision": Job.revision + 1}))
 
 
 def backoff(failures: int) -> timedelta:

@@ -88,10 +88,13 @@ def delete(session: Session, scope: Scope, ref: str, *, grace: timedelta | None)
     """
     found = access.collection(session, scope, ref)
     collection = generations.lock_collection(session, found.id)
+    if collection.deleted_at is not None:
+        raise access.CollectionNotFound(f"There is no collection {ref!r}: it was deleted a moment ago.")
+    living = select(Document).where(Document.collection_id == collection.id, Document.deleted_at.is_(None))
+    rows = session.scalars(living.order_by(Document.id).with_for_update()).all()
     last_lease = jobs.cancel_for(session, collection_id=collection.id)
     collection.deleted_at = now()
-    living = select(Document).where(Document.collection_id == collection.id, Document.deleted_at.is_(None))
-    for document in session.scalars(living):
+    for document in rows:
         document.deleted_at = collection.deleted_at
         withdrawal.withdraw(session, document.id)
     not_before = (last_lease or now()) + grace if grace is not None else None

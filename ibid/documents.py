@@ -59,6 +59,14 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Described:
+    """What an upload says of its document beside the bytes, compared with what was known."""
+
+    access: bool
+    anything: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentView:
     """A document as people see it: `version` is the newest, `live_version` the one readers are answered from."""
 
@@ -98,10 +106,10 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     uploads.refer(session, upload.kept)
     document, created = _identify(session, scope, collection, upload)
     newest = _newest(session, document.id)
+    described = _describe(session, document, upload)
     if newest is not None and newest.sha256 == upload.kept.sha256:
-        return _again(session, document, newest)
+        return _again(session, document, newest, described)
     version = _add_version(session, document, upload, (newest.number if newest else 0) + 1)
-    _describe(session, document, upload)
     return Accepted(
         document.id, document.name, version.number, version.job_id, "created" if created else "updated"
     )
@@ -124,8 +132,7 @@ def _identify(
     )
     found = session.scalar(same)
     if found is not None:
-        access.document(session, scope, found.id)  # what the asker may not see, they may not replace
-        return found, False
+        return _replaceable(session, scope, found), False
     moment = now()
     document = Document(
         id=new_id("doc"),
@@ -141,17 +148,36 @@ def _identify(
         with session.begin_nested():
             session.add(document)
     except IntegrityError:  # somebody else created it a moment ago
-        return access.document(session, scope, session.scalars(same).one().id), False
+        return _replaceable(session, scope, session.scalars(same).one()), False
     return document, True
 
 
-def _again(session: Session, document: Document, newest: Version) -> Accepted:
-    """The same bytes once more: nothing to do, unless reading them had failed or was cancelled."""
-    job = session.scalars(select(Job).where(Job.id == newest.job_id).with_for_update()).one()
-    if job.state in {JobState.FAILED, JobState.CANCELLED}:
+def _replaceable(session: Session, scope: Scope, found: Document) -> Document:
+    """The document; what the asker may not see, they may not replace, nor learn the id of."""
+    try:
+        return access.document(session, scope, found.id)
+    except access.DocumentNotFound as error:
+        raise access.DocumentNotFound(
+            "This name or external id is taken by a document that you may not see. Choose another one."
+        ) from error
+
+
+def _again(session: Session, document: Document, newest: Version, described: _Described) -> Accepted:
+    """The same bytes once more: nothing to do, unless reading them had failed, was cancelled, or they are now
+    described otherwise. A changed access list is brought to the points by the version's job.
+    """
+    job = session.scalars(
+        select(Job).where(Job.id == newest.job_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    ended = JobState(job.state).terminal
+    if job.state in {JobState.FAILED, JobState.CANCELLED} or (ended and described.access):
         jobs.requeue(session, job)
-        return Accepted(document.id, document.name, newest.number, job.id, "updated")
-    return Accepted(document.id, document.name, newest.number, None, "unchanged")
+    elif job.cancel_requested and not ended:
+        job.cancel_requested = False
+        job.revision += 1
+    elif not described.anything:
+        return Accepted(document.id, document.name, newest.number, None, "unchanged")
+    return Accepted(document.id, document.name, newest.number, job.id, "updated")
 
 
 def _add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
@@ -178,16 +204,27 @@ def _add_version(session: Session, document: Document, upload: Upload, number: i
     return version
 
 
-def _describe(session: Session, document: Document, upload: Upload) -> None:
-    """Take over the metadata and access list that came with the upload, as far as given."""
+def _describe(session: Session, document: Document, upload: Upload) -> _Described:
+    """Take over the name, metadata and access list that came with the upload, as far as given."""
+    before = (document.name, document.meta)
+    document.name = upload.name
     if upload.metadata is not None:
         document.meta = dict(upload.metadata)
-    if upload.grants is not None:
-        session.execute(sql_delete(DocumentGrant).where(DocumentGrant.document_id == document.id))
-        for principal in checked(upload.grants):
-            session.add(DocumentGrant(document_id=document.id, principal=principal))
-        document.restricted = True
+    access_changed = upload.grants is not None and _grant(session, document, checked(upload.grants))
     session.flush()
+    return _Described(
+        access=access_changed, anything=access_changed or before != (document.name, document.meta)
+    )
+
+
+def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:
+    """Restrict the document to these principals; whether that changes anything."""
+    if grants(session, document) == tuple(principals):
+        return False
+    session.execute(sql_delete(DocumentGrant).where(DocumentGrant.document_id == document.id))
+    session.add_all(DocumentGrant(document_id=document.id, principal=name) for name in principals)
+    document.restricted = True
+    return True
 
 
 def grants(session: Session, document: Document) -> tuple[str, ...] | None:
@@ -205,7 +242,10 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     None when the store's owner itself refuses late writers.
     """
     found = access.document(session, scope, document_id)
-    document = session.scalars(select(Document).where(Document.id == found.id).with_for_update()).one()
+    living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
+    document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
+    if document is None:
+        raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
     withdrawal.withdraw(session, document.id)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ibid import access, generations, points
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Version
+from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
 from ibid.types import Scope
 from ibid.vectors.errors import GenerationMissing
@@ -110,6 +111,8 @@ def _repair(parts: Parts, generation: Generation, result: Comparison) -> None:
         parts.store.create(generation.id, generation.dimensions)
     for some in _slices(result.gaps):
         parts.store.upsert(generation.id, _points(parts, generation, some))
+        if deleted := _without_chunk(parts, generation.id, some):  # since the points were made
+            parts.store.delete(generation.id, point_ids=deleted)
 
 
 def _points(parts: Parts, generation: Generation, ids: Sequence[str]) -> list[Point]:
@@ -138,7 +141,7 @@ def _vectors(parts: Parts, generation: Generation, chunks: Sequence[ChunkRow]) -
         kept = session.execute(select(Embedding.key, Embedding.vector).where(Embedding.key.in_(texts))).all()
     vectors = {key: np.frombuffer(vector, dtype=np.float32) for key, vector in kept}
     if lost := [key for key in texts if key not in vectors]:
-        encoder = parts.encoders.get(generation.embedder)
+        encoder = encoder_for(parts.encoders, generations.recipe_of(generation))
         vectors |= dict(zip(lost, encoder.encode([texts[key] for key in lost]), strict=True))
     return vectors
 

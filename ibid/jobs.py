@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from ibid import access
@@ -98,28 +98,15 @@ def being_read(session: Session, collection_id: str) -> int:
 
 def get(session: Session, scope: Scope, job_id: str) -> Job:
     """The job, if the asker may see its collection and document (an admin for nobody: every job)."""
-    job = session.get(Job, job_id)
-    if job is None or not _visible(session, scope, job):
+    job = session.scalar(select(Job).where(Job.id == job_id, _visible(scope)))
+    if job is None:
         raise JobNotFound(f"There is no job {job_id!r}.")
     return job
 
 
 def listing(session: Session, scope: Scope, *, state: str | None, after: str | None, limit: int) -> list[Job]:
     """Newest first, those the asker may see."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit)
-    if not _everything(scope):
-        visible = (
-            select(Document.id)
-            .join(Collection, Collection.id == Document.collection_id)
-            .where(access.sees_document(scope))
-        )
-        collections = select(Collection.id).where(access.sees_collection(scope))
-        query = query.where(
-            or_(
-                Job.document_id.in_(visible),
-                and_(Job.document_id.is_(None), Job.collection_id.in_(collections)),
-            )
-        )
+    query = select(Job).where(_visible(scope)).order_by(Job.id.desc()).limit(limit)
     if state:
         query = query.where(Job.state == state)
     if after:
@@ -144,9 +131,13 @@ def cancel(session: Session, scope: Scope, job_id: str) -> Job:
 
 def retry(session: Session, scope: Scope, job_id: str) -> Job:
     """Queue a failed or cancelled job again, with its count of failures forgotten."""
-    get(session, scope, job_id)
-    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
-    document = session.get(Document, job.document_id) if job.document_id else None
+    seen = get(session, scope, job_id)
+    # Locked before the job, as everywhere: a deletion beside this either waits, or is seen here.
+    owner = select(Document).where(Document.id == seen.document_id).with_for_update(read=True)
+    document = session.scalar(owner.execution_options(populate_existing=True))
+    job = session.scalars(
+        select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
     deleted = document is not None and document.deleted_at is not None
     if job.state not in {JobState.FAILED, JobState.CANCELLED} or (deleted and job.kind != JobKind.PURGE):
         raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
@@ -176,7 +167,7 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     if document_id is not None:
         jobs = jobs.where(Job.document_id == document_id)
     leases = []
-    for job in session.scalars(jobs.with_for_update()):
+    for job in session.scalars(jobs.order_by(Job.id).with_for_update()):
         if job.lease_until is not None:
             leases.append(job.lease_until)
         end(job, JobState.CANCELLED)
@@ -226,19 +217,23 @@ def end(job: Job, state: JobState) -> None:
     job.revision += 1
 
 
-def _everything(scope: Scope) -> bool:
-    return scope.principals is None and scope.collections is None
+def _visible(scope: Scope) -> ColumnElement[bool]:
+    """Predicate on `Job`: its document, or else its collection, is visible; for a deletion, was within reach."""
+    if scope.principals is None and scope.collections is None:
+        return true()
+    deletion = Job.kind == JobKind.PURGE
+    rules = (
+        (~deletion, access.sees_document(scope), access.sees_collection(scope)),
+        (deletion, access.reaches_document(scope), access.reaches_collection(scope)),
+    )
+    return or_(*(and_(kind, _of(document, collection)) for kind, document, collection in rules))
 
 
-def _visible(session: Session, scope: Scope, job: Job) -> bool:
-    if _everything(scope):
-        return True
-    if job.document_id is not None and job.kind != JobKind.PURGE:
-        rule = (
-            select(Document.id)
-            .join(Collection, Collection.id == Document.collection_id)
-            .where(Document.id == job.document_id, access.sees_document(scope))
-        )
-    else:
-        rule = select(Collection.id).where(Collection.id == job.collection_id, access.sees_collection(scope))
-    return session.scalar(rule) is not None
+def _of(document: ColumnElement[bool], collection: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Predicate on `Job`: what it is about meets the predicate on documents or, without one, that on collections."""
+    documents = select(Document.id).join(Collection, Collection.id == Document.collection_id).where(document)
+    collections = select(Collection.id).where(collection)
+    return or_(
+        Job.document_id.in_(documents),
+        and_(Job.document_id.is_(None), Job.collection_id.in_(collections)),
+    )

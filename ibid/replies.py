@@ -71,14 +71,17 @@ def reserve(session: Session, key_id: str, idempotency_key: str, request_hash: s
         )
     moment = now()
     mine = Reservation(key_id, idempotency_key, moment + LEASE)
-    if _insert(session, mine, request_hash, moment):
-        return mine
-    row = session.scalars(
+    same = (
         select(SavedReply)
         .where(SavedReply.key_id == key_id, SavedReply.idempotency_key == idempotency_key)
         .with_for_update()
         .execution_options(populate_existing=True)
-    ).one()
+    )
+    row = None
+    while row is None:  # the first request may be refused, and give its key back, between the two looks
+        if _insert(session, mine, request_hash, moment):
+            return mine
+        row = session.scalar(same)
     if row.created_at < moment - KEPT and row.lease_until < moment:
         row.request_hash, row.status, row.body, row.created_at = request_hash, None, None, moment
     if row.request_hash != request_hash:

@@ -1,7 +1,7 @@
 """Values that cross borders. All are frozen; all offsets are half-open ranges of Unicode code points."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -87,7 +87,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage for retrieval: `text == canonical[start:end]`. `context` (headings) is embedded with it, never shown as text."""
+    """A passage for retrieval: `text == canonical[start:end]`. Its headings are embedded with it, never shown as text."""
 
     ordinal: int
     start: int
@@ -218,6 +218,11 @@ class ChunkerConfig:
     max_tokens: int = 200
     min_tokens: int = 40
     overlap_sentences: int = 0
+
+    def fitted(self, longest: int) -> "ChunkerConfig":
+        """The same, or smaller where an encoder reads only `longest` tokens; a fifth of them is left for headings."""
+        most = min(self.max_tokens, max(1, longest * 4 // 5))
+        return replace(self, max_tokens=most, min_tokens=min(self.min_tokens, most))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ def withdraw(session: Session, document_id: str) -> int:
     rows = select(AnswerCitation.answer_id, AnswerCitation.n).where(AnswerCitation.document_id == document_id)
     for answer_id, n in session.execute(rows):
         cited.setdefault(answer_id, set()).add(n)
-    withdrawn = sum(_empty(session, answer_id, numbers) for answer_id, numbers in cited.items())
+    withdrawn = sum(_empty(session, answer_id, numbers) for answer_id, numbers in sorted(cited.items()))
     session.execute(delete(AnswerNearest).where(AnswerNearest.document_id == document_id))
     return withdrawn
 

@@ -15,6 +15,7 @@ from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Parse, Version
 from ibid.embedding.port import Embedder
+from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
 from ibid.errors import Conflict
 from ibid.layout import decode_layout
@@ -33,6 +34,12 @@ class VersionGone(Conflict):
     """The version's document was deleted in the meantime; what was stored of it is removed again."""
 
     code = "version_gone"
+
+
+class GenerationGone(Conflict):
+    """The generation was given up in the meantime; the next attempt leaves it out."""
+
+    code = "generation_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Text:
 
 def cut(tools: Tools, target: Target) -> list[Text]:
     """Store the version's chunks for the generation; gives the texts to embed, in the order of the chunks."""
-    embedder = tools.encoders.get(target.generation.embedder)
+    embedder = encoder_for(tools.encoders, generations.recipe_of(target.generation))
     with tools.db.read() as session:
         parse = _parse(session, target.version_id)
     layout = decode_layout(parse.layout)
@@ -62,8 +69,9 @@ def cut(tools: Tools, target: Target) -> list[Text]:
     chunks = chunk(parsed, generations.recipe_of(target.generation).chunker, embedder.count_tokens)
     texts = [_text(embedder, made) for made in chunks]
     with tools.db.begin() as session:
-        _report(session, target.held, "chunking", len(chunks))
         living(session, target.version_id)
+        _check_written(session, target.generation.id)
+        _report(session, target.held, "chunking", len(chunks))
         session.execute(
             delete(ChunkRow).where(
                 ChunkRow.generation_id == target.generation.id, ChunkRow.version_id == target.version_id
@@ -75,19 +83,19 @@ def cut(tools: Tools, target: Target) -> list[Text]:
 
 def embed(tools: Tools, generation: Generation, texts: Iterable[Text], held: Sequence[Claim]) -> None:
     """Make sure that every text has its vector. Batches are kept as they are made, longest texts first."""
-    embedder = tools.encoders.get(generation.embedder)
+    embedder = encoder_for(tools.encoders, generations.recipe_of(generation))
     wanted = {text.key: text.text for text in texts}
     unknown = wanted.keys() - known_keys(tools, wanted)
     lacking = sorted(unknown, key=lambda key: (-len(wanted[key]), key))
     done = 0
     for keys in batches(lacking, ENCODE_BATCH):
         vectors = embedder.encode([wanted[key] for key in keys])
+        done += len(keys)
         with tools.db.begin() as session:
-            _insert_embeddings(session, tools, keys, vectors)
-            done += len(keys)
             going_on = claims.show(session, held, "embedding", done, len(lacking), "chunks")
-        if held and not going_on:
-            return
+            if held and not going_on:
+                return
+            _insert_embeddings(session, tools, keys, vectors)
 
 
 def known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
@@ -104,10 +112,16 @@ def store(tools: Tools, target: Target) -> int:
     generation, version_id, held = target.generation, target.version_id, target.held
     bm25 = points.sparse_encoder(generation)
     with tools.db.begin() as session:
-        _report(session, held, "indexing", 0)
         payload = points.payload(session, *living(session, version_id))
+        _check_written(session, generation.id)
+        _report(session, held, "indexing", 0)
         total = _chunk_count(session, target)
+        elsewhere = _stored_elsewhere(session, target)
     fence = Fence(held.id, held.attempt)
+    if elsewhere and generation.id not in tools.store.generations():
+        raise StoreUnavailable(
+            f"The vector store has lost {generation.id}, which held other documents too. `ibid verify --repair` rebuilds it."
+        )
     tools.store.create(generation.id, generation.dimensions)
     for rows in _stored_chunks(tools, target):
         made = [
@@ -127,13 +141,17 @@ def store(tools: Tools, target: Target) -> int:
         )
     try:
         with tools.db.begin() as session:
-            claims.check(session, held)
             living(session, version_id)
+            _check_written(session, generation.id)
+            claims.check(session, held)
             session.merge(
                 Indexing(generation_id=generation.id, version_id=version_id, chunks=stored, created_at=now())
             )
     except VersionGone:
         tools.store.delete(generation.id, version_id=version_id)
+        raise
+    except GenerationGone:
+        tools.store.drop(generation.id)
         raise
     return stored
 
@@ -165,6 +183,26 @@ def _parse(session: Session, version_id: str) -> Parse:
     if found is None:
         raise VersionGone("The document was deleted while it was being stored.")
     return found
+
+
+def _check_written(session: Session, generation_id: str) -> None:
+    """Hold the generation against being given up until the transaction ends; raises `GenerationGone` if it was.
+
+    Locked in the order that everything keeps: collection, document, generation, job.
+    """
+    state = select(Generation.state).where(Generation.id == generation_id).with_for_update(read=True)
+    if session.scalar(state) not in generations.WRITTEN:
+        raise GenerationGone(f"Generation {generation_id} was given up; nothing is stored in it any more.")
+
+
+def _stored_elsewhere(session: Session, target: Target) -> bool:
+    """Whether SQL knows points of other versions in the generation."""
+    others = select(Indexing.version_id).where(
+        Indexing.generation_id == target.generation.id,
+        Indexing.version_id != target.version_id,
+        Indexing.chunks > 0,
+    )
+    return session.scalar(others.limit(1)) is not None
 
 
 def _report(session: Session, held: Claim, stage: str, chunks: int) -> None:

@@ -3,10 +3,11 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import claims, generations
-from ibid.claims import Claim, LeaseLost
+from ibid import claims, documents, generations
+from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
+from ingest.indexing import VersionGone
 from ingest.tools import Tools
 
 
@@ -25,16 +26,14 @@ def publish(tools: Tools, held: Claim) -> bool:
     """
     with tools.db.begin() as session:
         generations.lock_collection(session, held.collection_id)
-        claims.check(session, held)
-        if lacking(session, held):
-            return False
         document = session.scalars(
             select(Document).where(Document.id == held.document_id).with_for_update()
         ).one()
         if document.deleted_at is not None:
-            raise LeaseLost(
-                f"Document {document.id} was deleted; its version {held.version_id} is not published."
-            )
+            raise VersionGone(f"Document {document.id} was deleted; its version is not published.")
+        claims.check(session, held)
+        if lacking(session, held):
+            return False
         version = session.get_one(Version, held.version_id)
         live = session.get(Version, document.current_version_id) if document.current_version_id else None
         if live is None or live.number < version.number:
@@ -43,7 +42,23 @@ def publish(tools: Tools, held: Claim) -> bool:
             document.current_version_id, document.updated_at = version.id, moment
             if live is not None:
                 live.live_to = moment
+        elif version.live_from is None:  # overtaken before it was ever seen: superseded at once
+            version.live_from = version.live_to = now()
     return True
+
+
+def restrict_points(tools: Tools, held: Claim) -> tuple[str, ...] | None:
+    """Give all points of the claim's document its access list, which it gives back; None: it was always open."""
+    with tools.db.read() as session:
+        document = session.get_one(Document, held.document_id)
+        granted = documents.grants(session, document)
+        targets = generations.written(session, held.collection_id)
+    if granted is not None:
+        stored = tools.store.generations()
+        for generation in targets:
+            if generation.id in stored:
+                tools.store.restrict(generation.id, document.id, granted)
+    return granted
 
 
 def retire_points(tools: Tools, held: Claim) -> None:

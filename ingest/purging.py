@@ -1,18 +1,15 @@
 """Cleaning up after a delete: readers stopped seeing it at its commit; here the rows, points and bytes go."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from ibid import claims, uploads
 from ibid.claims import Claim
 from ibid.db.tables import (
     ChunkRow,
-    CollectionGrant,
     Document,
-    DocumentGrant,
     Embedding,
     Generation,
     Indexing,
@@ -21,7 +18,6 @@ from ibid.db.tables import (
 )
 from ibid.types import JobState
 from ibid.vectors.errors import GenerationMissing, StoreUnavailable
-from ingest.indexing import batches
 from ingest.tools import Tools
 
 ROWS = 500
@@ -45,11 +41,9 @@ def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str
     tools.store.drop(generation_id)
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
-        keys = _chunk_keys(session, ChunkRow.generation_id == generation_id)
-        session.execute(delete(ChunkRow).where(ChunkRow.generation_id == generation_id))
         session.execute(delete(Indexing).where(Indexing.generation_id == generation_id))
         session.execute(update(Generation).where(Generation.id == generation_id).values(state="dropped"))
-    return {"generations": 1, "embeddings": _forget_embeddings(tools, keys)}
+    return {"generations": 1} | _forget_chunks(tools, ChunkRow.generation_id == generation_id)
 
 
 def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]:
@@ -62,10 +56,8 @@ def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]
     for generation_id in tools.store.generations().intersection(stored):
         tools.store.delete(generation_id, version_id=version_id)
     with tools.db.begin() as session:
-        keys = _chunk_keys(session, ChunkRow.version_id == version_id)
-        for table in (ChunkRow, Indexing):
-            session.execute(delete(table).where(table.version_id == version_id))
-    return {"chunks": len(keys), "embeddings": _forget_embeddings(tools, keys)}
+        session.execute(delete(Indexing).where(Indexing.version_id == version_id))
+    return dict(_forget_chunks(tools, ChunkRow.version_id == version_id))
 
 
 def _purge_collection(tools: Tools, held: Claim) -> dict[str, Any]:
@@ -84,8 +76,8 @@ def _purge_collection(tools: Tools, held: Claim) -> dict[str, Any]:
         for name, count in _forget_document(tools, document_id).items():
             removed[name] = removed.get(name, 0) + count
     with tools.db.begin() as session:
+        # Its access list stays: it says who may see this job.
         session.execute(update(Generation).where(Generation.id.in_(generations)).values(state="dropped"))
-        session.execute(delete(CollectionGrant).where(CollectionGrant.collection_id == held.collection_id))
     return removed
 
 
@@ -94,9 +86,7 @@ def _purge_document(tools: Tools, held: Claim, document_id: str) -> dict[str, An
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
         generations = session.scalars(
-            select(Generation.id).where(
-                Generation.collection_id == held.collection_id, Generation.state != "dropped"
-            )
+            select(Generation.id).where(Generation.collection_id == held.collection_id)
         ).all()
     points = sum(_remove_points(tools, generation_id, document_id) for generation_id in generations)
     return {"points": points} | _forget_document(tools, document_id)
@@ -117,53 +107,57 @@ def _remove_points(tools: Tools, generation_id: str, document_id: str) -> int:
 
 
 def _forget_document(tools: Tools, document_id: str) -> dict[str, int]:
-    """Remove the rows and bytes of a deleted document; its own row stays, without its name, as proof of deletion."""
+    """Remove the rows and bytes of a deleted document; its own row stays, without its name, as proof of deletion.
+
+    What is found through a row goes before the row or with it, so that a crash leaves a way to what remains; bytes
+    are found by the orphan scan.
+    """
+    of_document = select(Version.id).where(Version.document_id == document_id)
+    removed = _forget_chunks(tools, ChunkRow.version_id.in_(of_document))
     with tools.db.begin() as session:
         versions = session.scalars(select(Version).where(Version.document_id == document_id)).all()
         ids = [version.id for version in versions]
         blobs = {version.blob_id for version in versions}
         parses = {version.parse_key for version in versions if version.parse_key}
-        keys = _chunk_keys(session, ChunkRow.version_id.in_(ids))
-        for table in (ChunkRow, Indexing):
-            session.execute(delete(table).where(table.version_id.in_(ids)))
+        session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
         session.execute(delete(Version).where(Version.id.in_(ids)))
-        session.execute(delete(DocumentGrant).where(DocumentGrant.document_id == document_id))
+        texts = sum(_forget_parse(session, key) for key in sorted(parses))
         session.execute(
             update(Document)
             .where(Document.id == document_id)
             .values(name="", identity=document_id, external_id=None, meta={}, current_version_id=None)
         )
-    return {
+    return removed | {
         "versions": len(ids),
-        "chunks": len(keys),
-        "embeddings": _forget_embeddings(tools, keys),
-        "texts": _forget_parses(tools, parses),
+        "texts": texts,
         "blobs": uploads.erase(tools.db, tools.blobs, blobs),
     }
 
 
-def _chunk_keys(session: Session, rule: Any) -> list[str]:  # noqa: ANN401 - a column expression
-    return list(session.scalars(select(ChunkRow.embedding_key).where(rule)))
+def _forget_chunks(tools: Tools, those: ColumnElement[bool]) -> dict[str, int]:
+    """Remove chunks, and in the same transaction each vector that no other chunk needs: killed in between, none stays.
 
-
-def _forget_embeddings(tools: Tools, keys: Iterable[str]) -> int:
-    """Remove vectors that no chunk needs any more; an ingest that lost one this way makes it again."""
-    removed = 0
-    for some in batches(sorted(set(keys)), ROWS):
+    An ingest that lost a vector this way makes it again.
+    """
+    removed = {"chunks": 0, "embeddings": 0}
+    while True:
         with tools.db.begin() as session:
-            unused = Embedding.key.in_(some) & ~exists().where(ChunkRow.embedding_key == Embedding.key)
-            removed += len(session.scalars(delete(Embedding).where(unused).returning(Embedding.key)).all())
-    return removed
+            rows = session.execute(
+                select(ChunkRow.id, ChunkRow.embedding_key).where(those).order_by(ChunkRow.id).limit(ROWS)
+            ).all()
+            if not rows:
+                return removed
+            session.execute(delete(ChunkRow).where(ChunkRow.id.in_([id_ for id_, _ in rows])))
+            needed = exists().where(ChunkRow.embedding_key == Embedding.key)
+            unused = delete(Embedding).where(Embedding.key.in_({key for _, key in rows}), ~needed)
+            removed["embeddings"] += len(session.scalars(unused.returning(Embedding.key)).all())
+            removed["chunks"] += len(rows)
 
 
-def _forget_parses(tools: Tools, keys: Iterable[str]) -> int:
-    """Remove texts that no version refers to; rows are locked first, so a version that refers to one waits."""
-    removed = 0
-    for key in sorted(keys):
-        with tools.db.begin() as session:
-            row = session.scalar(select(Parse).where(Parse.key == key).with_for_update())
-            used = session.scalar(select(Version.id).where(Version.parse_key == key).limit(1))
-            if row is not None and used is None:
-                session.delete(row)
-                removed += 1
-    return removed
+def _forget_parse(session: Session, key: str) -> bool:
+    """Remove a text unless a version refers to it; it is locked first, so a version that begins to refer waits."""
+    row = session.scalar(select(Parse).where(Parse.key == key).with_for_update())
+    if row is None or session.scalar(select(Version.id).where(Version.parse_key == key).limit(1)):
+        return False
+    session.delete(row)
+    return True

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ibid import claims, fingerprints
 from ibid.claims import Claim
 from ibid.clock import now
-from ibid.db.tables import Blob, Parse, Version
+from ibid.db.tables import Blob, Indexing, Parse, Version
 from ibid.layout import encode_layout
 from ibid.types import Parsed
 from ingest.parsing.registry import parser_fingerprint
@@ -24,6 +25,8 @@ def read(tools: Tools, held: Claim) -> None:
     with tools.db.begin() as session:
         claims.progress(session, held, "parsing")
         version = session.get_one(Version, held.version_id)
+        if version.parse_key is not None and _is_stored(session, version):
+            return  # its chunks and citations are slices of that text, whatever a newer parser would read
         key = parse_key(version)
         if (
             session.get(Parse, key, with_for_update={"read": True}) is not None
@@ -41,6 +44,12 @@ def read(tools: Tools, held: Claim) -> None:
         session.get_one(Version, held.version_id).parse_key = key
 
 
+def _is_stored(session: Session, version: Version) -> bool:
+    """Whether readers see the version, or some generation holds it."""
+    held = select(Indexing.version_id).where(Indexing.version_id == version.id).limit(1)
+    return version.live_from is not None or session.scalar(held) is not None
+
+
 def parse_key(version: Version) -> str:
     """Hash of the bytes and of everything that decides how they are read."""
     suffix = PurePosixPath(version.filename).suffix.lower()
@@ -49,11 +58,19 @@ def parse_key(version: Version) -> str:
 
 def _keep(session: Session, key: str, parsed: Parsed, seconds: float) -> None:
     layout = encode_layout(parsed.elements, parsed.boxes, parsed.report)
-    try:
-        with session.begin_nested():
-            session.add(Parse(key=key, text=parsed.text, layout=layout, seconds=seconds, created_at=now()))
-    except IntegrityError:
-        return  # another worker read the same bytes a moment ago
+    while True:
+        try:
+            with session.begin_nested():
+                session.add(
+                    Parse(key=key, text=parsed.text, layout=layout, seconds=seconds, created_at=now())
+                )
+        except (
+            IntegrityError
+        ):  # another worker read the same bytes a moment ago, and a purge may be after them
+            if session.get(Parse, key, with_for_update={"read": True}) is not None:
+                return
+        else:
+            return
 
 
 @contextmanager

@@ -53,6 +53,7 @@ def _stepped_back(tools: Tools, held: Claim, generation: Generation) -> bool:
 def _switched(tools: Tools, held: Claim, generation: Generation) -> bool:
     """Switch and end the job in one commit, if nothing is missing in the generation."""
     with tools.db.begin() as session:
+        generations.lock_collection(session, held.collection_id)
         claims.check(session, held)
         if not generations.switch(session, generation.id):
             return False

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ibid.blobs.port import BlobStore
 from ibid.db.session import Database
-from ibid.embedding.port import Embedder
+from ibid.embedding.port import Encoders
 from ibid.settings import Settings
 from ibid.types import Parsed
 from ibid.vectors.port import VectorStore
@@ -21,14 +21,6 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """End whatever reads."""
-        ...
-
-
-class Encoders(Protocol):
-    """Gives the encoder of a name, loading it once."""
-
-    def get(self, name: str) -> Embedder:
-        """The loaded encoder."""
         ...
 
 

@@ -10,10 +10,10 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ibid import claims
+from ibid import claims, documents
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
-from ibid.db.tables import Collection, Version
+from ibid.db.tables import Collection, Document, Version
 from ibid.errors import IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
@@ -41,7 +41,7 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
 def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
     """Take documents from bytes to what readers see; their texts share the encoder's batches."""
     clock = Stopwatch()
-    held = [claim for claim in claims if _attempt(tools, claim, reading.read)]
+    held = [claim for claim in claims if _attempt(tools, claim, _read)]
     while held:
         with tools.db.read() as session:
             targets = [
@@ -57,6 +57,15 @@ def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
         clock.lap("index")
         failed = {target.held for target in targets} - {target.held for target in stored}
         held = [c for c in held if c not in failed and not _publish(tools, c, counts[c.id], clock)]
+
+
+def _read(tools: Tools, held: Claim) -> None:
+    """Make sure of the text. A live version's points get the document's access list first, lest reading fails."""
+    with tools.db.read() as session:
+        live = session.get_one(Document, held.document_id).current_version_id
+    if live is not None:
+        publishing.restrict_points(tools, held)
+    reading.read(tools, held)
 
 
 class Stopwatch:
@@ -111,24 +120,38 @@ def _publish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> bool
 
 def _finish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> None:
     publishing.retire_points(tools, held)
+    while not _ended(tools, held, embedded, clock, publishing.restrict_points(tools, held)):
+        continue  # the access list was changed while the points were given the former one
+
+
+def _ended(
+    tools: Tools, held: Claim, embedded: int, clock: Stopwatch, granted: tuple[str, ...] | None
+) -> bool:
+    """End the job with its receipt, unless the document's access list is no longer the one its points have."""
     with tools.db.begin() as session:
         claims.check(session, held)
+        if documents.grants(session, session.get_one(Document, held.document_id)) != granted:
+            return False
         version = session.get_one(Version, held.version_id)
         collection = session.get_one(Collection, held.collection_id)
-        version.receipt = receipts.receipt(
-            session, version, collection, embedded=embedded, seconds=clock.seconds
-        )
+        if not version.receipt:  # else the job only brought the points up to date
+            version.receipt = receipts.receipt(
+                session, version, collection, embedded=embedded, seconds=clock.seconds
+            )
         chunks = version.receipt["chunks"]
         agree = chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"]
         state = JobState.SUCCEEDED if agree else JobState.PARTIALLY_SUCCEEDED
         claims.finish(session, held, state, {"chunks": chunks})
+    return True
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
     """Whether the step was done. What went wrong decides what becomes of the job; bugs go up to the door."""
     try:
         step(tools, held)
-    except (LeaseLost, Fenced, VersionGone) as error:
+    except VersionGone as error:
+        _stop(tools, held, error, deleted=True)
+    except (LeaseLost, Fenced) as error:
         _stop(tools, held, error)
     except ParserDied as error:
         _count(tools, held, error)
@@ -141,9 +164,10 @@ def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) 
     return False
 
 
-def _stop(tools: Tools, held: Claim, error: IbidError) -> None:
+def _stop(tools: Tools, held: Claim, error: IbidError, *, deleted: bool = False) -> None:
+    """The attempt is over. A job whose document was deleted ends, also one that was queued beside the deletion."""
     with tools.db.begin() as session:
-        ended = claims.cancelled(session, held)
+        ended = claims.cancelled(session, held, asked=not deleted)
     log.info("job %s attempt %d stops: %s", held.id, held.attempt, "cancelled" if ended else error)
 
 

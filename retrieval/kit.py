@@ -5,17 +5,9 @@ from typing import Protocol
 
 from ibid.chat.port import ChatModel
 from ibid.db.session import Database
-from ibid.embedding.port import Embedder
+from ibid.embedding.port import Encoders
 from ibid.settings import Settings
 from ibid.vectors.port import VectorReader
-
-
-class Encoders(Protocol):
-    """Encoders by name."""
-
-    def get(self, name: str) -> Embedder:
-        """The encoder, loaded; raises `EmbedderUnknown` or `EmbedderUnavailable`."""
-        ...
 
 
 class ChatModels(Protocol):

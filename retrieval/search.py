@@ -17,7 +17,7 @@ from ibid import access, generations
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
 from ibid.embedding.bm25 import Bm25
-from ibid.embedding.port import Embedder, EmbedderUnavailable
+from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
 from ibid.types import Hit, Legs, Recipe, Scope, SparseConfig
 from ibid.vectors.errors import GenerationMissing
@@ -167,7 +167,7 @@ def _search(
     Each page replaces the one before, so that the order is always that of one fusion.
     """
     with watch.step("encode"):
-        dense = _embedder(kit, target.recipe).encode_query(question)
+        dense = encoder_for(kit.encoders, target.recipe).encode_query(question)
         sparse = _bm25(target.recipe.sparse).query(question)
     page = max(FIRST_PAGE, limit * 2)
     while True:
@@ -183,17 +183,6 @@ def _search(
 
 def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
     return PointFilter(access.moment(scope).timestamp(), scope.principals, only)
-
-
-def _embedder(kit: Kit, recipe: Recipe) -> Embedder:
-    """The generation's encoder; another one under the same name would compare what cannot be compared."""
-    embedder = kit.encoders.get(recipe.embedder)
-    if embedder.fingerprint != recipe.embedder_fingerprint:
-        raise EmbedderUnavailable(
-            f"The encoder {recipe.embedder!r} has changed since this collection was indexed. "
-            "Put the former files back, or reindex the collection."
-        )
-    return embedder
 
 
 @lru_cache

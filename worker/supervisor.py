@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from ibid.bootstrap import Parts
-from ibid.claims import may_write
+from ibid.claims import hand_back, may_write
 from ibid.errors import IbidError
 from ibid.vectors.port import Fence
 from ibid.vectors.remote import StoreServer, new_address, new_authkey
@@ -59,8 +59,19 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
         self._thread.join()
+        self._hand_back()
         if self._server is not None:
             self._server.close()
+
+    def _hand_back(self) -> None:
+        """An orderly stop is no fault of a document: what the worker had in hand waits for the next start."""
+        if not self._parts.settings.standalone:
+            return  # other workers may be at work; the leases say whose jobs are free
+        try:
+            with self._parts.db.begin() as session:
+                hand_back(session)
+        except IbidError as error:
+            log.warning("running jobs are left to the next start: %s", error.message)
 
     def _may_write(self, fence: Fence) -> bool:
         with self._parts.db.read() as session:
@@ -72,7 +83,10 @@ class Supervisor:
             self._stop.wait(pause)
         while not self._stop.is_set():
             begin = time.monotonic()
-            ended = self._one_life()
+            try:
+                ended: int | str = self._one_life()
+            except OSError as error:  # no memory or descriptors to start one; later there may be
+                ended = str(error)
             if time.monotonic() - begin > HEALTHY_SECONDS:
                 pause = SHORTEST_PAUSE
             if self._stop.is_set():
@@ -87,6 +101,9 @@ class Supervisor:
         except IbidError as error:
             log.warning("no worker is started yet: %s", error.message)
             return False
+        except Exception:  # a door: a supervisor that dies would leave every accepted document waiting
+            log.exception("no worker is started yet")
+            return False
         return True
 
     def _one_life(self) -> int:
@@ -98,6 +115,8 @@ class Supervisor:
         )
         os.close(reading)
         self._process = process
+        if self._stop.is_set():  # told to stop between the two, when the former process was the one to end
+            process.terminate()
         try:
             if self._server is not None:
                 os.write(writing, lifeline.message(str(self._address), self._key))

@@ -121,8 +121,9 @@ def _recipe(wired: Wiring, found: Asker, collection: str, body: NewReindex) -> R
         row = access.collection(session, found.scope, collection)
         current = generations.recipe_of(session.get_one(Generation, row.active_generation_id))
     recipe = wired.parts.recipe(body.embedder or current.embedder)
-    chunker = ChunkerConfig(**body.chunker.model_dump()) if body.chunker else current.chunker
-    generations.check_budget(chunker, wired.parts.encoders.get(recipe.embedder).max_tokens)
+    longest = wired.parts.encoders.get(recipe.embedder).max_tokens
+    chunker = ChunkerConfig(**body.chunker.model_dump()) if body.chunker else current.chunker.fitted(longest)
+    generations.check_budget(chunker, longest)
     return replace(recipe, chunker=chunker, sparse=current.sparse)
 
 

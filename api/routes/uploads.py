@@ -16,7 +16,7 @@ from api.once import REPLAYED, IdempotencyKey, Once, request_hash
 from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit
+from ibid import access, audit, uploads
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -149,7 +149,7 @@ def _taken(
         kept = [_kept(this.wired, incoming, delivery) for incoming in delivery.files]
         try:
             with this.wired.parts.db.begin() as session:
-                outcomes = [_outcome(session, this, upload) for upload in kept]
+                outcomes = _outcomes(session, this, kept)
                 body = _told(delivery, outcomes, request_id(this.request))
                 save(session, body)
                 return body
@@ -166,6 +166,23 @@ def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | Ibi
         raise
     except IbidError as error:
         return error
+
+
+def _outcomes(
+    session: Session, this: _Arrival, kept: Sequence[Upload | IbidError]
+) -> list[Accepted | IbidError]:
+    """What became of each, in the order of the form; locked in an order that every form keeps."""
+    accepted = [upload for upload in kept if isinstance(upload, Upload)]
+    for bytes_ in sorted((upload.kept for upload in accepted), key=lambda bytes_: bytes_.blob_id):
+        uploads.refer(session, bytes_)
+    outcomes: list[Accepted | IbidError | None] = [None] * len(kept)
+    for place in sorted(range(len(kept)), key=lambda place: _identity(kept[place])):
+        outcomes[place] = _outcome(session, this, kept[place])
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _identity(upload: Upload | IbidError) -> str:
+    return "" if isinstance(upload, IbidError) else upload.external_id or upload.name
 
 
 def _outcome(session: Session, this: _Arrival, upload: Upload | IbidError) -> Accepted | IbidError:

@@ -95,7 +95,7 @@ class CollectionGrant(Base):
 
 
 class Generation(Base):
-    """One build of a collection's index. `state`: building, active, standby (kept for rollback), dropped, failed."""
+    """One build of a collection's index. `state`: building, active, standby (kept for rollback), dropped."""
 
     __tablename__ = "generations"
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -23,6 +23,14 @@ class EmbedderUnknown(Invalid):
     code = "embedder_unknown"
 
 
+class Encoders(Protocol):
+    """Encoders by name, each loaded once."""
+
+    def get(self, name: str) -> "Embedder":
+        """The encoder, loaded; raises `EmbedderUnknown` or `EmbedderUnavailable`."""
+        ...
+
+
 class Embedder(Protocol):
     """An encoder. Equal fingerprints give equal vectors for equal text."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
 
-from ibid.embedding.port import Embedder, EmbedderUnavailable
+from ibid.embedding.port import Embedder, EmbedderUnavailable, Encoders
 from ibid.settings import BUNDLED_EMBEDDER, Settings
+from ibid.types import Recipe
 
 ENTRY_POINTS = "ibid.embedders"
 EMBEDDERS = {
@@ -28,6 +29,17 @@ def load_embedder(name: str, settings: Settings) -> Embedder:
     except ModuleNotFoundError as error:
         msg = f"The embedder {name} needs the package {error.name}, which is not installed. Install it and try again."
         raise EmbedderUnavailable(msg) from error
+
+
+def encoder_for(encoders: Encoders, recipe: Recipe) -> Embedder:
+    """The encoder that a generation was made with; another one under the same name would mix what cannot be compared."""
+    encoder = encoders.get(recipe.embedder)
+    if encoder.fingerprint != recipe.embedder_fingerprint:
+        raise EmbedderUnavailable(
+            f"The encoder {recipe.embedder!r} has changed since this collection was indexed. "
+            "Put the former files back, or reindex the collection."
+        )
+    return encoder
 
 
 class EmbedderPool:
