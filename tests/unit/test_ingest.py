@@ -1,104 +1,19 @@
 """Ingestion with in-memory stores and a real database: states, counts, reuse, replacement, deletion, reindexing."""
 
-import io
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
-from ibid import access, claims, collections, documents, generations, integrity, jobs, uploads
+from ibid import collections, documents, generations, integrity, jobs
 from ibid.bootstrap import Parts
-from ibid.claims import Claim
-from ibid.clock import now
-from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Job, Parse, Version
-from ibid.documents import Accepted, Upload
-from ibid.types import ChunkerConfig, Element, ElementKind, JobState, Parsed, ParseReport, Scope
+from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Parse, Version
+from ibid.types import ChunkerConfig, JobState, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.memory import MemoryVectorStore
 from ingest.parsing.errors import ParserDied, Unreadable
-from ingest.tools import Tools
 from ingest.work import work
-
-LEASE = timedelta(seconds=20)
-FACTS = "The bridge is 40 metres long.\n\nIt was built in 1931 by Ada Holm.\n\nLorries may not cross it."
-
-
-class PlainReader:
-    """Reads UTF-8 text, a paragraph an element; `before` may raise."""
-
-    def __init__(self) -> None:
-        self.parsed = 0
-        self.before: Callable[[str], None] = lambda _text: None
-
-    def close(self) -> None:
-        pass
-
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        text = path.read_text()
-        self.before(text)
-        self.parsed += 1
-        elements, start = [], 0
-        for paragraph in text.split("\n\n"):
-            elements.append(Element(ElementKind.PARAGRAPH, start, start + len(paragraph)))
-            start += len(paragraph) + 2
-        return Parsed(text, tuple(elements), (), ParseReport("plain", elements=len(elements)))
-
-
-class Shop:
-    """A collection, a reader and a worker's moves."""
-
-    def __init__(self, parts: Parts, scope: Scope) -> None:
-        self.parts, self.scope, self.reader = parts, scope, PlainReader()
-        self.tools = Tools(parts.settings, parts.db, parts.store, parts.blobs, parts.encoders, self.reader)
-        with parts.db.begin() as session:
-            self.collection = collections.create(
-                session, name="facts", description="", grants=None, recipe=parts.recipe()
-            ).id
-
-    def upload(self, text: str, name: str = "bridge.txt") -> Accepted:
-        kept = uploads.keep(self.parts.db, self.parts.blobs, io.BytesIO(text.encode()))
-        with self.parts.db.begin() as session:
-            return documents.accept(session, self.scope, self.collection, Upload(name, "text/plain", kept))
-
-    def claim(self) -> list[Claim]:
-        with self.parts.db.begin() as session:
-            return claims.claim(session, "w", lease=LEASE, limit=16)
-
-    def work(self) -> None:
-        """Work until nothing is due."""
-        while claims := self.claim():
-            work(self.tools, claims)
-
-    def state(self, job_id: str | None) -> str:
-        return self.job(job_id).state
-
-    def job(self, job_id: str | None) -> Job:
-        with self.parts.db.read() as session:
-            return session.get_one(Job, job_id)
-
-    def count(self, table: type) -> int:
-        with self.parts.db.read() as session:
-            return session.scalar(select(func.count()).select_from(table)) or 0
-
-    def due_now(self) -> None:
-        with self.parts.db.begin() as session:
-            session.execute(update(Job).values(not_before=now()))
-
-    def points(self) -> int:
-        return sum(self.parts.store.count(generation_id) for generation_id in self.parts.store.generations())
-
-    def live(self, document_id: str) -> int | None:
-        with self.parts.db.read() as session:
-            document = access.document(session, self.scope, document_id)
-            return documents.view(session, document).live_version
-
-    def agree(self) -> None:
-        """SQL and the store hold the same."""
-        for found in integrity.verify(self.parts, self.scope, self.collection, repair=False):
-            assert (found.orphans, found.gaps) == ([], [])
-            assert found.points == found.chunks
+from tests.unit.shop import FACTS, Shop
 
 
 @pytest.fixture
