@@ -86,12 +86,13 @@ def enqueue(
     return job
 
 
-def being_read(session: Session, collection_id: str) -> int:
-    """How many documents of the collection wait to be read or are being read."""
+def being_read(session: Session, scope: Scope, collection_id: str) -> int:
+    """How many documents of the collection that the asker may see wait to be read or are being read."""
     under_way = select(func.count()).where(
         Job.collection_id == collection_id,
         Job.kind == JobKind.INGEST,
         Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
+        _visible(scope),
     )
     return session.scalar(under_way) or 0
 

@@ -15,13 +15,15 @@ from ibid.types import Scope
 NAME = "sample"
 DESCRIPTION = "The Halden Library: opening hours, lending rules and more. Delete it whenever you like."
 
+EVERYTHING = Scope(key_id="", role="admin", actor="first start")
+
 
 def being_read(session: Session) -> bool:
     """Whether the sample was made and its documents cannot be asked about yet."""
     found = session.scalar(
         select(Collection.id).where(Collection.name == NAME, Collection.deleted_at.is_(None))
     )
-    if found is None or jobs.being_read(session, found) == 0:
+    if found is None or jobs.being_read(session, EVERYTHING, found) == 0:
         return False
     readable = select(Document.id).where(
         Document.collection_id == found, Document.current_version_id.is_not(None)
@@ -40,11 +42,10 @@ def create_once(parts: Parts) -> bool:
         if media.extension(file.name) in media.BY_EXTENSION
     ]
     kept = [(file.name, uploads.keep(parts.db, parts.blobs, io.BytesIO(file.read_bytes()))) for file in files]
-    scope = Scope(key_id="", role="admin", actor="first start")
     recipe = parts.recipe()
     with parts.db.begin() as session:
         made = collections.create(session, name=NAME, description=DESCRIPTION, grants=None, recipe=recipe)
         for name, bytes_ in sorted(kept):
             upload = Upload(name=name, media_type=media.media_type(name).name, kept=bytes_)
-            documents.accept(session, scope, made.id, upload)
+            documents.accept(session, EVERYTHING, made.id, upload)
     return True

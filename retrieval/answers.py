@@ -211,7 +211,7 @@ def _refuse(this: _Run, hits: tuple[Hit, ...]) -> None:
     this.spent("total", this.began)
     with this.kit.db.begin() as session:
         records.timed(session, this.id, this.timings)
-        unread = jobs.being_read(session, this.collection_id)
+        unread = jobs.being_read(session, this.scope, this.collection_id)
         message = REFUSAL + (UNREAD.format(unread) if unread else "")
         records.refuse(session, this.scope, this.id, INSUFFICIENT, message, hits)
 

@@ -1,6 +1,7 @@
 """The Celery application: `celery -A worker.app worker`, or `ibid worker`."""
 
 import logging
+import os
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
@@ -9,6 +10,8 @@ from ibid.settings import Settings
 from worker import lifeline
 from worker.crew import Crew
 from worker.wiring import wire
+
+log = logging.getLogger(__name__)
 
 settings = Settings()
 app = celery_app(settings)
@@ -34,7 +37,11 @@ def before_fork(**_: object) -> None:
 def after_fork(**_: object) -> None:
     """Open every connection and model in the child: nothing of the kind survives a fork."""
     lifeline.hold()
-    crew = Crew(*wire(settings))
+    try:
+        crew = Crew(*wire(settings))
+    except Exception:  # a door: Celery would go on with a child that can do nothing
+        log.exception("this worker process cannot work; another one is started in its place")
+        os._exit(1)
     crews.append(crew)
     crew.start()
     crew.parts.nudge.send()

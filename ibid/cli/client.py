@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -68,6 +68,17 @@ def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON th
     )
 
 
+def pages(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
+    """Every entry of a list, page after page."""
+    after: str | None = None
+    while True:
+        page = json_of(client.get(path, params={"after": after} if after else {}))
+        yield from page["data"]
+        after = page["next"]
+        if not after:
+            return
+
+
 def describe_running(settings: Settings) -> str:
     """In words, whether a server runs here."""
     found = _running(settings)
@@ -109,9 +120,9 @@ def _started(settings: Settings) -> Iterator[Address]:
     """A server of our own on a free port, for as long as the block lasts."""
     url = f"http://127.0.0.1:{(port := _free_port())}"
     environment = os.environ | {"IBID_PORT": str(port), "IBID_HOST": "127.0.0.1", "IBID_LOG_LEVEL": "WARNING"}
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.data_dir / "command-server.log"
-    with log.open("ab") as output:
+    with _private(log) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ibid.cli", "serve"], env=environment, stdout=output, stderr=output
         )
@@ -123,6 +134,13 @@ def _started(settings: Settings) -> Iterator[Address]:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _private(path: Path) -> BinaryIO:
+    """The file, to append to, readable to its owner only: a first start prints the admin key into it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)  # an earlier version may have made it readable to all
+    return os.fdopen(descriptor, "ab")
 
 
 def _await_own(settings: Settings, process: subprocess.Popen[bytes], url: str, log: Path) -> Address:

@@ -6,16 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ibid import media
-from ibid.cli.client import Refused, connect, json_of
+from ibid.cli.client import Refused, connect, json_of, pages
 from ibid.errors import Invalid
 
 AT_ONCE = 8
@@ -31,6 +33,14 @@ class NothingToIngest(Invalid):
     code = "nothing_to_ingest"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to upload. One in a subfolder is known by its path in the folder, all others by their name."""
+
+    path: Path
+    external_id: str | None = None
+
+
 def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
     """Upload and, if asked, wait; gives the exit status: 0 only if every document succeeded."""
     files = list(_files(paths))
@@ -40,8 +50,7 @@ def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
         _ensure_collection(client, collection)
         uploading = progress.add_task("uploading", total=len(files))
         accepted: list[dict[str, Any]] = []
-        for begin in range(0, len(files), AT_ONCE):
-            some = files[begin : begin + AT_ONCE]
+        for some in _loads(files):
             accepted += _upload(client, collection, some)
             progress.advance(uploading, len(some))
         outcomes = Counter(entry["outcome"] for entry in accepted)
@@ -49,10 +58,7 @@ def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
     out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
     for entry in accepted:
         if entry.get("problem"):
-            out.print(
-                f"[red]{entry['name']}[/]: {entry['problem']['detail']} [{entry['problem']['code']}]",
-                markup=True,
-            )
+            out.print(_complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
     bad = outcomes["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
     return 1 if bad else 0
 
@@ -82,7 +88,7 @@ def jobs(*, state: str | None, retry: str | None, cancel: str | None, as_json: b
 def verify(collection: str | None, *, repair: bool, as_json: bool) -> int:
     """Compare SQL and vectors; status 1 if something did not agree and was not repaired."""
     with connect() as client:
-        names = [collection] if collection else [c["id"] for c in _pages(client, "/v1/collections")]
+        names = [collection] if collection else [c["id"] for c in pages(client, "/v1/collections")]
         reports = [
             json_of(client.post(f"/v1/collections/{name}/verify", json={"repair": repair})) for name in names
         ]
@@ -105,16 +111,24 @@ def verify(collection: str | None, *, repair: bool, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path]) -> Iterator[Found]:
     """Files as named, and in folders those of a supported type, hidden ones left out."""
     for path in paths:
         if path.is_file():
-            yield path
+            yield Found(path)
             continue
         for inner in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+            below = inner.relative_to(path)
+            hidden = any(part.startswith(".") for part in below.parts)
             if inner.is_file() and not hidden and media.extension(inner.name) in media.BY_EXTENSION:
-                yield inner
+                yield Found(inner, below.as_posix() if len(below.parts) > 1 else None)
+
+
+def _loads(files: Sequence[Found]) -> Iterator[Sequence[Found]]:
+    """What goes in one request: several files, or one with an identity of its own."""
+    named = [file for file in files if file.external_id is None]
+    yield from (named[begin : begin + AT_ONCE] for begin in range(0, len(named), AT_ONCE))
+    yield from ([file] for file in files if file.external_id is not None)
 
 
 def _ensure_collection(client: httpx.Client, name: str) -> None:
@@ -125,20 +139,27 @@ def _ensure_collection(client: httpx.Client, name: str) -> None:
         json_of(response)
 
 
-def _upload(client: httpx.Client, collection: str, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """One request for several files; a file that is refused alone comes back as an entry, not as an error."""
+def _upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> list[dict[str, Any]]:
+    """One request; a file that is refused alone comes back as an entry, not as an error."""
+    identity = files[0].external_id
     with ExitStack() as stack:
-        parts = [("files", (path.name, stack.enter_context(path.open("rb")))) for path in files]
-        response = client.post(f"/v1/collections/{collection}/documents", files=parts)
+        parts = [("files", (file.path.name, stack.enter_context(file.path.open("rb")))) for file in files]
+        response = client.post(
+            f"/v1/collections/{collection}/documents",
+            files=parts,
+            data={"external_id": identity} if identity else {},
+        )
+    shown = {"name": identity} if identity else {}
     if response.is_success:
-        return list(json_of(response)["documents"])
+        return [entry | shown for entry in json_of(response)["documents"]]
     if response.status_code in {401, 403, 404, 429, 503}:
         json_of(response)
     problem = response.json()
     if "documents" in problem:
-        return list(problem["documents"])
+        return [entry | shown for entry in problem["documents"]]
     if len(files) == 1:
-        return [{"name": files[0].name, "outcome": "rejected", "job_id": None, "problem": problem}]
+        name = identity or files[0].path.name
+        return [{"name": name, "outcome": "rejected", "job_id": None, "problem": problem}]
     raise Refused(f"{problem['detail']} [{problem['code']}]")
 
 
@@ -155,21 +176,13 @@ def _wait(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Pr
                 states[job["state"]] += 1
                 progress.advance(reading)
                 if job["error"]:
-                    progress.console.print(
-                        f"[red]{name}[/]: {job['error']['message']} [{job['error']['code']}]"
-                    )
+                    progress.console.print(_complaint(name, job["error"]["message"], job["error"]["code"]))
         time.sleep(POLL_SECONDS if waiting else 0)
     return states
 
 
-def _pages(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
-    after: str | None = None
-    while True:
-        page = json_of(client.get(path, params={"after": after} if after else {}))
-        yield from page["data"]
-        after = page["next"]
-        if not after:
-            return
+def _complaint(name: str, sentence: str, code: str) -> str:
+    return f"[red]{escape(name)}[/]: {escape(f'{sentence} [{code}]')}"
 
 
 def _progress() -> Progress:

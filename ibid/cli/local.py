@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.table import Table
 
-from ibid.cli.client import connect, json_of
+from ibid.cli.client import connect, json_of, pages
 from ibid.db import schema
 from ibid.db.session import Database
 from ibid.settings import Settings
@@ -49,7 +49,7 @@ def create_key(
 def list_keys(*, as_json: bool) -> None:
     """Print all keys, never their text."""
     with connect() as client:
-        found = json_of(client.get("/v1/api-keys"))["data"]
+        found = list(pages(client, "/v1/api-keys"))
     if as_json:
         json.dump(found, sys.stdout, indent=2)
         return

@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from ibid.cli.client import connect, json_of
+from ibid.cli.client import connect, json_of, pages
 from ibid.errors import Invalid
 
 out = Console(highlight=False)
@@ -53,7 +53,7 @@ def search(query: str, collection: str | None, *, limit: int, as_json: bool) -> 
 
 def _only(client: httpx.Client) -> str:
     """The one collection there is; raises `WhichCollection` if there is none or a choice."""
-    found = json_of(client.get("/v1/collections"))["data"]
+    found = list(pages(client, "/v1/collections"))
     if len(found) == 1:
         return str(found[0]["id"])
     if not found:

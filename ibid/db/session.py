@@ -1,5 +1,6 @@
 """Engines and transactions, the same for SQLite and PostgreSQL."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from ibid.errors import Unavailable
 
 SQLITE_BUSY_MS = 15_000
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseUnavailable(Unavailable):
@@ -64,8 +67,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        log.warning(
+            "the database did not answer: %s", error.orig
+        )  # which names hosts and users: not for strangers
         raise DatabaseUnavailable(
-            f"The database did not answer ({error.orig}). Nothing was changed; try again in a moment."
+            "The database did not answer. Nothing was changed; try again in a moment."
         ) from error
     except DBAPIError as error:
         if error.connection_invalidated:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import select
 
+from ibid.db.session import Database
+from ibid.db.tables import Job
 from tests.running import Server, await_jobs, eventually, new_collection, serving, upload
 
 pytestmark = pytest.mark.slow
@@ -30,7 +33,7 @@ def accept(server: Server, series: str) -> list[str]:
 
 
 def some_but_not_all(server: Server, job_ids: list[str]) -> bool:
-    """Whether the worker is in the middle of these jobs."""
+    """Whether the worker is in the middle of these jobs: some run, and not all have ended."""
     with server.client() as client:
         states = [client.get(f"/v1/jobs/{job_id}").json()["state"] for job_id in job_ids]
     return "running" in states
@@ -83,3 +86,27 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+class TestStop:
+    def test_in_order_puts_everything_away_and_blames_no_document(self, tmp_path: Path) -> None:
+        with serving(tmp_path, **QUICK) as server:
+            with server.client() as client:
+                new_collection(client, "reports")
+            job_ids = accept(server, "only")
+            eventually(lambda: some_but_not_all(server, job_ids), what="work in progress")
+            pid = eventually(server.worker_pid, what="a worker")
+            assert pid is not None
+            assert server.stop() == 0
+            assert gone(pid)
+            assert not (tmp_path / "data" / "cli-key").exists()
+            db = Database(f"sqlite:///{tmp_path / 'data' / 'ibid.db'}")
+            with db.read() as session:
+                jobs = session.scalars(select(Job)).all()
+            db.dispose()
+            assert {job.failures for job in jobs} == {0}
+            assert {job.state for job in jobs} <= {"queued", "succeeded"}
+            server.start()
+            with server.client() as client:
+                ended = await_jobs(client, job_ids)
+            assert {job["state"] for job in ended.values()} == {"succeeded"}

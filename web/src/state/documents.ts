@@ -165,6 +165,10 @@ function putFirst(entry: DocumentEntry): void {
 
 function noteOn(outcome: UploadOutcome): string | null {
   if (outcome.outcome === "unchanged") return "The same file was already here. Nothing changed.";
-  if (outcome.outcome === "updated") return `This is now version ${outcome.version ?? ""}.`;
+  if (outcome.outcome === "updated") {
+    const version = outcome.version ?? 1;
+    // The first version is updated when only what is said of it changed, or when it is read again after a failure.
+    return version > 1 ? `This is now version ${version}.` : "This was brought up to date.";
+  }
   return outcome.problem ? (sentenceOf(outcome.problem) ?? null) : null;
 }

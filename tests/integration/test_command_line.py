@@ -1,0 +1,216 @@
+"""The command line as people use it: a process of its own, against a real server, or without one."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import ADMIN_KEY, Server, serving
+from tests.services import postgres_database
+
+pytestmark = pytest.mark.slow
+
+BORROWING = "A member may borrow twelve books at a time. A book may be kept for four weeks."
+OPENING = "The reading room opens at nine in the morning. It closes at six in the evening."
+QUESTION = "How many books may a member borrow at a time?"
+# What is asked here does not depend on what the vectors mean; this encoder needs no seconds to load.
+QUICK = {"IBID_EMBEDDER": "hashing", "IBID_SAMPLE": "false"}
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `ibid …` to its end. The umask is the usual one, under which others may read new files."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+    return subprocess.run(
+        [sys.executable, "-m", "ibid.cli", *arguments],
+        env=kept | {"COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        umask=0o022,
+        check=False,
+    )
+
+
+class Shell:
+    """Commands that are told where the server is."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def __call__(self, *arguments: str, key: str = ADMIN_KEY) -> subprocess.CompletedProcess[str]:
+        return command(*arguments, IBID_URL=self.server.url, IBID_API_KEY=key)
+
+    def fine(self, *arguments: str, key: str = ADMIN_KEY) -> str:
+        done = self(*arguments, key=key)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files of one name in subfolders, and one at the top."""
+    top = tmp_path_factory.mktemp("documents") / "handbook"
+    for name, text in {
+        "a/README.md": BORROWING,
+        "b/README.md": OPENING,
+        "top.txt": "A lost card costs two coins.",
+    }.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return top
+
+
+@pytest.fixture(scope="module")
+def ibid(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Shell]:
+    """A server that has read the folder."""
+    with serving(tmp_path_factory.mktemp("server"), **QUICK) as server:
+        shell = Shell(server)
+        shell.fine("ingest", str(folder), "--collection", "handbook")
+        yield shell
+
+
+class TestIngest:
+    def test_same_names_in_subfolders_are_two_documents(self, ibid: Shell) -> None:
+        with ibid.server.client() as client:
+            documents = client.get("/v1/collections/handbook/documents").json()["data"]
+        assert {(d["name"], d["external_id"], d["version"]) for d in documents} == {
+            ("README.md", "a/README.md", 1),
+            ("README.md", "b/README.md", 1),
+            ("top.txt", None, 1),
+        }
+
+    def test_again_changes_nothing(self, ibid: Shell, folder: Path) -> None:
+        assert "3 unchanged" in ibid.fine("ingest", str(folder), "--collection", "handbook")
+
+    def test_refused_file_is_named_by_its_path(self, ibid: Shell, tmp_path: Path) -> None:
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep" / "empty.txt").touch()
+        done = ibid("ingest", str(tmp_path), "--collection", "refused")
+        assert done.returncode == 1
+        assert "1 rejected" in done.stdout
+        assert "deep/empty.txt: " in done.stdout
+        assert "[empty_file]" in done.stdout
+
+    def test_nothing_supported(self, ibid: Shell, tmp_path: Path) -> None:
+        done = ibid("ingest", str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.startswith("nothing_to_ingest: ")
+
+
+class TestAsk:
+    def test_json_is_the_stored_answer(self, ibid: Shell) -> None:
+        printed = json.loads(ibid.fine("ask", QUESTION, "-c", "handbook", "--json"))
+        with ibid.server.client() as client:
+            assert client.get(f"/v1/answers/{printed['id']}").json() == printed
+        assert printed["status"] == "completed"
+
+    def test_quote_stands_below(self, ibid: Shell) -> None:
+        printed = ibid.fine("ask", QUESTION, "-c", "handbook")
+        assert "[1] README.md (version 1): “A member may borrow twelve books at a time.”" in printed
+
+    def test_unknown_collection(self, ibid: Shell) -> None:
+        done = ibid("ask", QUESTION, "-c", "nowhere")
+        assert done.returncode == 1
+        assert done.stderr.startswith("refused: ")
+        assert "not_found]" in done.stderr
+
+
+class TestSearch:
+    def test_passages(self, ibid: Shell) -> None:
+        assert OPENING in ibid.fine("search", "reading room opens", "-c", "handbook")
+
+    def test_json_keeps_the_limit(self, ibid: Shell) -> None:
+        found = json.loads(ibid.fine("search", "book", "-c", "handbook", "--limit", "1", "--json"))
+        assert len(found["hits"]) == 1
+
+
+class TestJobs:
+    def test_list(self, ibid: Shell) -> None:
+        jobs = json.loads(ibid.fine("jobs", "--state", "succeeded", "--json"))
+        assert len(jobs) >= 3
+        assert {job["state"] for job in jobs} == {"succeeded"}
+        assert jobs[0]["id"] in ibid.fine("jobs")
+
+
+class TestVerify:
+    def test_agrees(self, ibid: Shell) -> None:
+        (generation,) = json.loads(ibid.fine("verify", "-c", "handbook", "--json"))
+        assert generation["chunks"] == generation["points"] > 0
+        assert (generation["orphans"], generation["gaps"]) == (0, 0)
+
+
+class TestKeys:
+    def test_create_list_revoke(self, ibid: Shell) -> None:
+        key_id, _, text, *_ = ibid.fine("keys", "create", "reading room", "-c", "handbook").split()
+        assert "A member may borrow" in ibid.fine("search", "borrow", "-c", "handbook", key=text)
+        assert key_id in ibid.fine("keys", "list")
+        ibid.fine("keys", "revoke", key_id)
+        (listed,) = (k for k in json.loads(ibid.fine("keys", "list", "--json")) if k["id"] == key_id)
+        assert listed["revoked_at"] is not None
+        assert text not in json.dumps(listed)
+        assert ibid("search", "borrow", "-c", "handbook", key=text).returncode == 1
+
+    def test_list_goes_past_the_first_page(self, ibid: Shell) -> None:
+        with ibid.server.client() as client:
+            made = {
+                client.post("/v1/api-keys", json={"name": f"key {n}", "role": "reader"}).json()["id"]
+                for n in range(60)
+            }
+        assert made <= {key["id"] for key in json.loads(ibid.fine("keys", "list", "--json"))}
+
+
+class TestSettings:
+    @pytest.mark.parametrize("name", ["jobs", "serve", "worker", "doctor"])
+    def test_invalid_is_a_sentence_for_each(self, name: str) -> None:
+        done = command(name, IBID_PORT="abc", IBID_LEASE_SECONDS="soon")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        port, lease = done.stderr.splitlines()
+        assert port.startswith("IBID_PORT: ")
+        assert lease.startswith("IBID_LEASE_SECONDS: ")
+        assert "abc" not in done.stderr
+
+    def test_address_without_a_key(self) -> None:
+        done = command("jobs", IBID_URL="http://127.0.0.1:9")
+        assert done.returncode == 1
+        assert done.stderr.startswith("server_unavailable: ")
+
+
+class TestWorker:
+    @pytest.mark.service
+    def test_outdated_schema_is_a_sentence(self, tmp_path: Path) -> None:
+        with postgres_database() as url:
+            done = command("worker", IBID_DATABASE_URL=url, IBID_DATA_DIR=str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.startswith("schema_outdated: ")
+        assert "Traceback" not in done.stderr
+
+    def test_unreachable_database_is_a_sentence(self, tmp_path: Path) -> None:
+        url = "postgresql+psycopg://nobody@127.0.0.1:9/none"
+        done = command("worker", IBID_DATABASE_URL=url, IBID_DATA_DIR=str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("database_unavailable: ")
+        assert "Traceback" not in done.stderr
+
+
+class TestWithoutServer:
+    def test_starts_a_private_one_for_itself(self, tmp_path: Path, folder: Path) -> None:
+        data = tmp_path / "own"
+        done = command("ingest", str(folder), IBID_DATA_DIR=str(data), **QUICK)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "3 succeeded" in done.stdout
+        assert "Admin key" in (data / "command-server.log").read_text()
+        assert mode(data) == 0o700
+        assert mode(data / "command-server.log") == 0o600
+        assert not (data / "cli-key").exists(), "its server was stopped in order, and put its key away"
+        assert {path.name for path in data.rglob("*") if mode(path) & 0o077} == set()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
