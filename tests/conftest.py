@@ -15,6 +15,7 @@ from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
 from ibid.types import Scope
 from ibid.vectors.memory import MemoryVectorStore
+from tests.services import REQUIRED
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis_settings.register_profile("ibid", deadline=None)
@@ -62,7 +63,8 @@ def admin() -> Scope:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of test data, or a skip that says how to have it."""
+    """The folder of test data; without it a skip that says how to have it, or a failure where it is required."""
     if not DATA.is_dir():
-        pytest.skip(f"no test data at {DATA}; set IBID_TEST_DATA")
+        reason = f"no test data at {DATA}; set IBID_TEST_DATA"
+        (pytest.fail if REQUIRED else pytest.skip)(reason)
     return DATA

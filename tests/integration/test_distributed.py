@@ -1,4 +1,4 @@
-"""The distributed topology, natively: PostgreSQL, a real broker, S3-shaped blobs, a server and two worker processes.
+"""The distributed topology, natively: PostgreSQL, a real broker, blobs in a directory, a server and two worker processes.
 
 No Qdrant server can be installed here, so the store is Qdrant Edge in the API process and the two workers are its
 children's children; everything else is as in `docker-compose.yml`. With `IBID_TEST_QDRANT_URL` the workers are on
@@ -84,7 +84,7 @@ class TestTopology:
             ]
             accepted = upload(client, "reports", *files)
             job_ids = [entry["job_id"] for entry in accepted]
-            eventually(lambda: started(topology, job_ids), what="two workers at work", within=120)
+            eventually(lambda: started(topology, job_ids), what="a worker at work", within=120)
             if not QDRANT:
                 topology.kill_worker()
             jobs = await_jobs(client, job_ids, within=240)

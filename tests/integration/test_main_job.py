@@ -15,12 +15,15 @@ from sqlalchemy import func, select
 
 from ibid.db.session import Database
 from ibid.db.tables import ChunkRow, Indexing, Version
+from ibid.media import BY_EXTENSION, extension
 from tests.running import Server, await_jobs, new_collection, serving, upload
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 # One file for each supported extension of the folder.
 DOCUMENTS = (
+    "README-w-include.org",
+    "README-w-include.rst",
     "arbitrary-records.json",
     "arbitrary-records.ndjson",
     "book-war-and-peace-1p.txt",
@@ -29,9 +32,11 @@ DOCUMENTS = (
     "eml__fake-email.eml",
     "example-10k-1p.html",
     "factbook-utf-16.xml",
+    "fake-doc.rtf",
     "fake-email.msg",
     "fake-power-point-table.pptx",
-    "handbook-1p.docx",
+    "fake.odt",
+    "language-docs__eng_spa_mult.epub",
     "pdf__embedded-link.pdf",
     "simple-table.md",
     "stanley-cups-with-emoji.tsv",
@@ -68,8 +73,14 @@ class TestUpload:
         files = [(name, (data / "documents" / name).read_bytes()) for name in DOCUMENTS]
         accepted = upload(client, "documents", *files)
         jobs = await_jobs(client, [document["job_id"] for document in accepted])
-        failed = {job["error"]["code"] for job in jobs.values() if job["state"] != "succeeded"}
+        ends = {document["name"]: jobs[document["job_id"]] for document in accepted}
+        failed = {name: job["error"] for name, job in ends.items() if job["state"] != "succeeded"}
+        assert len(ends) == len(DOCUMENTS)
         assert len(failed) <= len(DOCUMENTS) // 10, failed
+
+    def test_every_supported_extension_is_there_once(self, data: Path) -> None:
+        present = {extension(path.name) for path in (data / "documents").iterdir()}
+        assert sorted(map(extension, DOCUMENTS)) == sorted(present & BY_EXTENSION.keys())
 
     def test_contoso_succeeds(self, client: httpx.Client, contoso: list[dict[str, Any]]) -> None:
         assert len(contoso) == 6

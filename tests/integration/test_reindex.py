@@ -25,7 +25,7 @@ def text(number: int) -> bytes:
 
 
 class Searching(threading.Thread):
-    """Searches and asks without pause, and remembers what came back."""
+    """Searches without pause, and remembers what came back."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
