@@ -1,4 +1,4 @@
-"""The distributed topology, natively: PostgreSQL, a real broker, blobs in a directory, a server and two worker processes.
+"""The distributed topology, natively: PostgreSQL, a real broker, S3-shaped blobs, a server and two worker processes.
 
 No Qdrant server can be installed here, so the store is Qdrant Edge in the API process and the two workers are its
 children's children; everything else is as in `docker-compose.yml`. With `IBID_TEST_QDRANT_URL` the workers are on
@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from amqp import PreconditionFailed
+from kombu import Connection, Queue
+from moto.server import ThreadedMotoServer
 
 from ibid.errors import Unavailable
-from ibid.nudge.celery import check_broker
+from ibid.nudge.celery import QUEUE, check_broker
 from ibid.settings import Settings
 from tests.running import Server, await_jobs, end_family, eventually, new_collection, serving, upload
 from tests.services import RABBITMQ, REDIS, missing, postgres_database
@@ -33,8 +37,31 @@ def broker(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    """Settings of a bucket on an S3 server in this process."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    ).create_bucket(Bucket="ibid")
+    yield {
+        "IBID_BLOBS_URL": "s3://ibid/uploads",
+        "IBID_S3_ENDPOINT": endpoint,
+        "IBID_S3_ACCESS_KEY_ID": "key",
+        "IBID_S3_SECRET_ACCESS_KEY": "secret",
+    }
+    server.stop()
+
+
 @pytest.fixture
-def topology(tmp_path: Path, broker: str) -> Iterator[Server]:
+def topology(tmp_path: Path, broker: str, s3: dict[str, str]) -> Iterator[Server]:
     with postgres_database() as url:
         environment = {
             "IBID_DATABASE_URL": url,
@@ -42,6 +69,7 @@ def topology(tmp_path: Path, broker: str) -> Iterator[Server]:
             "IBID_WORKER_PROCESSES": "2",
             "IBID_BATCH_DOCUMENTS": "4",
             "IBID_EMBEDDER": "hashing",
+            **s3,
         }
         if QDRANT:
             environment["IBID_QDRANT_URL"] = QDRANT
@@ -89,6 +117,10 @@ class TestTopology:
                 topology.kill_worker()
             jobs = await_jobs(client, job_ids, within=240)
             assert {job["state"] for job in jobs.values()} == {"succeeded"}
+            assert len({job["worker"] for job in jobs.values()}) >= 2
+            original = client.get(f"/v1/documents/{accepted[0]['id']}/versions/1/original")
+            assert original.content == files[0][1]
+            assert not (topology.folder / "data" / "blobs").exists()
             body = {"collection": "reports", "question": "Which pump was replaced on day 17?"}
             answer = client.post("/v1/answers", json=body).json()
             assert answer["status"] == "completed"
@@ -97,6 +129,15 @@ class TestTopology:
                 "generations"
             ]
             assert [(g["points"], g["orphans"], g["gaps"]) for g in report] == [(40, 0, 0)]
+
+    def test_the_queue_on_rabbitmq_is_a_quorum_queue(self, topology: Server, broker: str) -> None:
+        if not broker.startswith("amqp"):
+            pytest.skip("Redis has no kinds of queues")
+        eventually(topology.worker_pid, what="a worker")
+        with Connection(broker) as connection:
+            classic = Queue(QUEUE, durable=True, queue_arguments={"x-queue-type": "classic"})
+            with pytest.raises(PreconditionFailed, match="x-queue-type"):
+                classic(connection.default_channel).queue_declare()
 
 
 def started(server: Server, job_ids: list[str]) -> bool:

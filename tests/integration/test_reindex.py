@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from ibid.db.session import Database
-from ibid.db.tables import ChunkRow
+from ibid.db.tables import ChunkRow, Version
 from tests.running import ENDED, Server, await_jobs, eventually, new_collection, serving, upload
 
 pytestmark = pytest.mark.slow
 
+QUESTION = "How many people does room 3-5 seat?"
 # A name or folder of another encoder than the default one; any with other dimensions will do.
 OTHER = os.environ.get("IBID_TEST_OTHER_EMBEDDER", "hashing")
 
@@ -25,7 +26,7 @@ def text(number: int) -> bytes:
 
 
 class Searching(threading.Thread):
-    """Searches without pause, and remembers what came back."""
+    """Searches and asks without pause, and remembers what came back."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -35,12 +36,14 @@ class Searching(threading.Thread):
         self.problems: list[str] = []
         self.mixed: list[Any] = []
         self.count = 0
+        self.cited = 0
 
     def run(self) -> None:
         with self.server.client() as client:
             while not self.stopped.is_set():
                 try:
-                    self._once(client)
+                    self._search(client)
+                    self._ask(client)
                 except httpx.TransportError as error:
                     if self.server.process is not None and self.server.process.poll() is None:
                         self.problems.append(repr(error))
@@ -50,8 +53,32 @@ class Searching(threading.Thread):
         self.stopped.set()
         self.join()
 
-    def _once(self, client: httpx.Client) -> None:
-        body = {"collection": "rooms", "query": "How many people does room 3-5 seat?", "limit": 10}
+    def _ask(self, client: httpx.Client) -> None:
+        """What an answer cites stands in passages of the one generation that it names."""
+        response = client.post("/v1/answers", json={"collection": "rooms", "question": QUESTION})
+        if response.status_code != 200 or response.json()["status"] not in {"completed", "refused"}:
+            self.problems.append(response.text)
+            return
+        answer = response.json()
+        for citation in answer["citations"]:
+            self.cited += 1
+            passage = (
+                select(ChunkRow.id)
+                .join(Version, Version.id == ChunkRow.version_id)
+                .where(
+                    ChunkRow.generation_id == answer["generation_id"],
+                    Version.document_id == citation["document_id"],
+                    Version.number == citation["version"],
+                    ChunkRow.start <= citation["start"],
+                    ChunkRow.end >= citation["end"],
+                )
+            )
+            with self.db.read() as session:
+                if session.scalar(passage.limit(1)) is None:
+                    self.mixed.append((answer["generation_id"], citation))
+
+    def _search(self, client: httpx.Client) -> None:
+        body = {"collection": "rooms", "query": QUESTION, "limit": 10}
         response = client.post("/v1/search", json=body)
         self.count += 1
         if response.status_code != 200:
@@ -96,6 +123,7 @@ class TestReindex:
             searching.end()
             assert (searching.problems, searching.mixed) == ([], [])
             assert searching.count > 10
+            assert searching.cited > 10
             report = client.post("/v1/collections/rooms/verify", json={"repair": False}).json()["generations"]
             assert len(report) == 2
             assert all((g["orphans"], g["gaps"]) == (0, 0) for g in report)
