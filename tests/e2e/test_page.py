@@ -6,10 +6,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import func, select
 
-from tests.running import Server, serving
+from ibid.db.session import Database
+from ibid.db.tables import ChunkRow, Version
+from ibid.vectors.edge import EdgeVectorStore
+from tests.integration.test_main_job import DOCUMENTS
+from tests.running import ENDED, Server, new_collection, serving
 
 CHROMIUM = os.environ.get("IBID_TEST_CHROMIUM") or shutil.which("chromium")
 DIST = Path(__file__).parents[2] / "web" / "dist" / "index.html"
@@ -125,6 +131,52 @@ class TestPage:
         refusal.get_by_test_id("nearest-passage").first.click()
         expect(page.get_by_test_id("quote-mark")).to_be_visible()
         keep(page, "refused")
+
+
+class TestManyFiles:
+    def test_real_documents_of_every_kind_end(
+        self, browser: Browser, data: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """The vectors' meaning does not matter here, so the encoder is the quick one."""
+        files = [
+            *sorted((data / "contoso").glob("*.pdf")),
+            *(data / "documents" / name for name in DOCUMENTS),
+        ]
+        with serving(tmp_path_factory.mktemp("many"), IBID_EMBEDDER="hashing") as server:
+            with server.client() as client:
+                new_collection(client, "many")
+            page = browser.new_page()
+            page.goto(link(server))
+            page.get_by_test_id("file-input").set_input_files(files)
+            rows = [f"[data-testid=document-row][data-state={state}]" for state in sorted(ENDED)]
+            expect(page.locator(", ".join(rows))).to_have_count(len(files), timeout=4 * PATIENCE)
+            succeeded = page.locator("[data-testid=document-row][data-state=succeeded]").count()
+            assert succeeded * 10 >= len(files) * 9
+            keep(page, "many")
+            page.close()
+            with server.client() as client:
+                self.agree(server, client, len(files))
+
+    @staticmethod
+    def agree(server: Server, client: httpx.Client, count: int) -> None:
+        """Receipts, SQL and the store tell of the same chunks; the store is read once its server has let go of it."""
+        documents = client.get("/v1/collections/many/documents", params={"limit": 200}).json()["data"]
+        assert len(documents) == count
+        receipts = [client.get(f"/v1/documents/{one['id']}/receipt").json() for one in documents]
+        told = {one["document_id"]: one["chunks"] for one in receipts if one}
+        server.stop()
+        db = Database(f"sqlite:///{server.folder / 'data' / 'ibid.db'}")
+        store = EdgeVectorStore(server.folder / "data" / "vectors")
+        (generation,) = store.generations()
+        with db.read() as session:
+            for document_id, chunks in told.items():
+                of_document = select(Version.id).where(Version.document_id == document_id)
+                rows = select(func.count()).select_from(ChunkRow).where(ChunkRow.version_id.in_(of_document))
+                assert session.scalar(rows) == chunks["made"] == chunks["stored_sql"] > 0
+                assert store.count(generation, document_id=document_id) == chunks["stored_vectors"]
+                assert chunks["stored_vectors"] == chunks["made"]
+        store.close()
+        db.dispose()
 
 
 def keep(page: Page, name: str) -> None:
