@@ -219,7 +219,8 @@ def _describe(session: Session, document: Document, upload: Upload) -> _Describe
 
 def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:
     """Restrict the document to these principals; whether that changes anything."""
-    if grants(session, document) == tuple(principals):
+    before = grants(session, document)
+    if before is not None and set(before) == set(principals):  # databases sort names each in their own way
         return False
     session.execute(sql_delete(DocumentGrant).where(DocumentGrant.document_id == document.id))
     session.add_all(DocumentGrant(document_id=document.id, principal=name) for name in principals)

@@ -110,10 +110,18 @@ class Supervisor:
         """Start a worker and wait for its end; its pipe ends with this process, so that no orphan stays."""
         reading, writing = os.pipe()
         environment = os.environ | {lifeline.VARIABLE: str(reading)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker.app"], env=environment, pass_fds=(reading,), start_new_session=True
-        )
-        os.close(reading)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker.app"],
+                env=environment,
+                pass_fds=(reading,),
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
         self._process = process
         if self._stop.is_set():  # told to stop between the two, when the former process was the one to end
             process.terminate()

@@ -1,11 +1,13 @@
 """PostgreSQL locks rows: collection, document, generation, job, in this order everywhere, so that nobody waits in a ring."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from ibid import collections, documents, generations, jobs
 from ibid.blobs.memory import MemoryBlobStore
@@ -47,19 +49,28 @@ def blocked(shop: Shop) -> bool:
         return bool(session.scalar(text(WAITING)))
 
 
+@contextmanager
+def beside_work(shop: Shop, lock: Callable[[Session], object]) -> Iterator[Session]:
+    """A transaction that holds a lock which the worker waits for; what it does next may not wait for the worker."""
+    worker = threading.Thread(target=work, args=(shop.tools, shop.claim()))
+    with shop.parts.db.begin() as session:
+        lock(session)
+        worker.start()
+        eventually(lambda: blocked(shop), what="the worker's wait")
+        session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+        yield session
+    worker.join()
+
+
+def locked_document(session: Session, document_id: str) -> Document:
+    return session.scalars(select(Document).where(Document.id == document_id).with_for_update()).one()
+
+
 class TestDelete:
     def test_of_a_document_that_is_being_read(self, shop: Shop) -> None:
         accepted = shop.upload(FACTS)
-        claimed = shop.claim()
-        reader = threading.Thread(target=work, args=(shop.tools, claimed))
-        with shop.parts.db.begin() as session:
-            same = select(Document).where(Document.id == accepted.document_id)
-            session.scalars(same.with_for_update()).one()
-            reader.start()
-            eventually(lambda: blocked(shop), what="a wait for the document")
-            session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+        with beside_work(shop, lambda session: locked_document(session, accepted.document_id)) as session:
             documents.delete(session, shop.scope, accepted.document_id, grace=None)
-        reader.join()
         shop.work()
         assert shop.state(accepted.job_id) == JobState.CANCELLED
         assert shop.points() == 0
@@ -69,15 +80,10 @@ class TestDelete:
         shop.work()
         with shop.parts.db.begin() as session:
             generations.start_reindex(session, shop.scope, shop.collection, shop.parts.recipe())
-        claimed = shop.claim()
-        worker = threading.Thread(target=work, args=(shop.tools, claimed))
-        with shop.parts.db.begin() as session:
-            generations.lock_collection(session, shop.collection)
-            worker.start()
-            eventually(lambda: blocked(shop), what="a wait for the collection")
-            session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+        with beside_work(
+            shop, lambda session: generations.lock_collection(session, shop.collection)
+        ) as session:
             collections.delete(session, shop.scope, shop.collection, grace=None)
-        worker.join()
         shop.work()
         assert shop.parts.store.generations() == set()
 
@@ -85,14 +91,6 @@ class TestDelete:
 class TestUpload:
     def test_again_while_it_is_read(self, shop: Shop) -> None:
         accepted = shop.upload(FACTS)
-        claimed = shop.claim()
-        reader = threading.Thread(target=work, args=(shop.tools, claimed))
-        with shop.parts.db.begin() as session:
-            same = select(Document).where(Document.id == accepted.document_id)
-            session.scalars(same.with_for_update()).one()
-            reader.start()
-            eventually(lambda: blocked(shop), what="a wait for the document")
-            session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+        with beside_work(shop, lambda session: locked_document(session, accepted.document_id)) as session:
             jobs.cancel_for(session, collection_id=shop.collection, document_id=accepted.document_id)
-        reader.join()
         assert shop.state(accepted.job_id) == JobState.CANCELLED
