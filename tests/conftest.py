@@ -17,6 +17,7 @@ from ibid.types import Scope
 from ibid.vectors.memory import MemoryVectorStore
 from tests.services import REQUIRED
 
+pytest.register_assert_rewrite("tests.main_job")
 # How long an example takes says something about the machine, not about the code.
 hypothesis_settings.register_profile("ibid", deadline=None)
 hypothesis_settings.load_profile("ibid")

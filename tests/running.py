@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+from ibid.db.session import Database
+
 ADMIN_KEY = "test-admin-key-0123456789"
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 T = TypeVar("T")
@@ -102,6 +104,16 @@ class Server:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(60)
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The server's database, read behind its back."""
+        sqlite = f"sqlite:///{self.folder / 'data' / 'ibid.db'}"
+        db = Database(self.environment.get("IBID_DATABASE_URL", sqlite))
+        try:
+            yield db
+        finally:
+            db.dispose()
 
     def client(self, key: str = ADMIN_KEY) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=120)

@@ -11,10 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import func, select
 
-from ibid.db.session import Database
 from ibid.db.tables import ChunkRow, Version
 from ibid.vectors.edge import EdgeVectorStore
-from tests.integration.test_main_job import DOCUMENTS
+from tests.main_job import DOCUMENTS
 from tests.running import ENDED, Server, new_collection, serving
 
 CHROMIUM = os.environ.get("IBID_TEST_CHROMIUM") or shutil.which("chromium")
@@ -165,10 +164,9 @@ class TestManyFiles:
         receipts = [client.get(f"/v1/documents/{one['id']}/receipt").json() for one in documents]
         told = {one["document_id"]: one["chunks"] for one in receipts if one}
         server.stop()
-        db = Database(f"sqlite:///{server.folder / 'data' / 'ibid.db'}")
         store = EdgeVectorStore(server.folder / "data" / "vectors")
         (generation,) = store.generations()
-        with db.read() as session:
+        with server.database() as db, db.read() as session:
             for document_id, chunks in told.items():
                 of_document = select(Version.id).where(Version.document_id == document_id)
                 rows = select(func.count()).select_from(ChunkRow).where(ChunkRow.version_id.in_(of_document))
@@ -176,7 +174,6 @@ class TestManyFiles:
                 assert store.count(generation, document_id=document_id) == chunks["stored_vectors"]
                 assert chunks["stored_vectors"] == chunks["made"]
         store.close()
-        db.dispose()
 
 
 def keep(page: Page, name: str) -> None:

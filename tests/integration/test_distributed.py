@@ -20,6 +20,7 @@ from moto.server import ThreadedMotoServer
 from ibid.errors import Unavailable
 from ibid.nudge.celery import QUEUE, check_broker
 from ibid.settings import Settings
+from tests.main_job import MainJob
 from tests.running import Server, await_jobs, end_family, eventually, new_collection, serving, upload
 from tests.services import RABBITMQ, REDIS, missing, postgres_database
 
@@ -28,12 +29,12 @@ pytestmark = [pytest.mark.service, pytest.mark.slow]
 QDRANT = os.environ.get("IBID_TEST_QDRANT_URL", "")
 
 
-@pytest.fixture(params=[RABBITMQ, REDIS], ids=["rabbitmq", "redis"])
+@pytest.fixture(scope="module", params=[RABBITMQ, REDIS], ids=["rabbitmq", "redis"])
 def broker(request: pytest.FixtureRequest) -> str:
     try:
         check_broker(Settings(broker_url=request.param))
     except Unavailable as error:
-        missing(request.node.callspec.id, error)
+        missing(str(request.param).partition(":")[0], error)
     return str(request.param)
 
 
@@ -60,23 +61,23 @@ def s3() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@pytest.fixture
-def topology(tmp_path: Path, broker: str, s3: dict[str, str]) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, broker: str, s3: dict[str, str]) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("distributed")
     with postgres_database() as url:
         environment = {
             "IBID_DATABASE_URL": url,
             "IBID_BROKER_URL": broker,
             "IBID_WORKER_PROCESSES": "2",
             "IBID_BATCH_DOCUMENTS": "4",
-            "IBID_EMBEDDER": "hashing",
             **s3,
         }
         if QDRANT:
             environment["IBID_QDRANT_URL"] = QDRANT
-        run(environment, tmp_path, "db", "upgrade")
-        with serving(tmp_path, **environment) as server:
-            workers = [start_worker(server) for _ in range(2)] if QDRANT else []
-            yield server
+        run(environment, folder, "db", "upgrade")
+        with serving(folder, **environment) as running:
+            workers = [start_worker(running) for _ in range(2)] if QDRANT else []
+            yield running
             for worker in workers:
                 end_family(worker)
 
@@ -102,9 +103,13 @@ def start_worker(server: Server) -> subprocess.Popen[bytes]:
         )
 
 
+class TestMainJob(MainJob):
+    """The same steps as in standalone mode."""
+
+
 class TestTopology:
-    def test_many_documents_by_two_workers_with_one_killed(self, topology: Server) -> None:
-        with topology.client() as client:
+    def test_many_documents_by_two_workers_with_one_killed(self, server: Server) -> None:
+        with server.client() as client:
             new_collection(client, "reports")
             files = [
                 (f"report-{n}.txt", f"Report {n}. The pump in hall {n} was replaced on day {n}.".encode())
@@ -112,15 +117,15 @@ class TestTopology:
             ]
             accepted = upload(client, "reports", *files)
             job_ids = [entry["job_id"] for entry in accepted]
-            eventually(lambda: started(topology, job_ids), what="a worker at work", within=120)
+            eventually(lambda: started(server, job_ids), what="a worker at work", within=120)
             if not QDRANT:
-                topology.kill_worker()
+                server.kill_worker()
             jobs = await_jobs(client, job_ids, within=240)
             assert {job["state"] for job in jobs.values()} == {"succeeded"}
             assert len({job["worker"] for job in jobs.values()}) >= 2
             original = client.get(f"/v1/documents/{accepted[0]['id']}/versions/1/original")
             assert original.content == files[0][1]
-            assert not (topology.folder / "data" / "blobs").exists()
+            assert not (server.folder / "data" / "blobs").exists()
             body = {"collection": "reports", "question": "Which pump was replaced on day 17?"}
             answer = client.post("/v1/answers", json=body).json()
             assert answer["status"] == "completed"
@@ -130,10 +135,10 @@ class TestTopology:
             ]
             assert [(g["points"], g["orphans"], g["gaps"]) for g in report] == [(40, 0, 0)]
 
-    def test_the_queue_on_rabbitmq_is_a_quorum_queue(self, topology: Server, broker: str) -> None:
+    def test_the_queue_on_rabbitmq_is_a_quorum_queue(self, server: Server, broker: str) -> None:
         if not broker.startswith("amqp"):
             pytest.skip("Redis has no kinds of queues")
-        eventually(topology.worker_pid, what="a worker")
+        eventually(server.worker_pid, what="a worker")
         with Connection(broker) as connection:
             classic = Queue(QUEUE, durable=True, queue_arguments={"x-queue-type": "classic"})
             with pytest.raises(PreconditionFailed, match="x-queue-type"):
