@@ -1,4 +1,4 @@
-# Ibid. `make` alone lists what there is; `make run` and `make test` need nothing but Python 3.11.
+# Ibid. `make` alone lists what there is; `make run` and `make test` need nothing but Python 3.11, and Node for the page.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp page  ## every test: contracts, unit, integration, end t
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: unit
-unit: $(VENV)/dev.stamp  ## pure code and in-memory backends, no services: seconds
+unit: $(VENV)/dev.stamp  ## no services and no worker processes: seconds
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile tests/contracts tests/unit $(ARGS)
 
 .PHONY: integration

@@ -123,10 +123,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _tell_problems(operation: dict[str, Any]) -> None:
-    """FastAPI writes down its own shape of a 422; ours is a problem like every other."""
-    if "422" in operation["responses"]:
-        operation["responses"]["422"] = problems.documented(422)[422]
-    operation["responses"]["default"] = problems.documented(500)[500] | {"description": "Any other refusal"}
+    """Add what every operation may be refused with. FastAPI writes down its own shape of a 422; ours is a problem."""
+    responses = operation["responses"]
+    statuses = set(problems.ANYWHERE)
+    if "422" in responses:
+        statuses.add(422)
+    if "requestBody" in operation:
+        statuses.update(problems.WITH_BODY)
+    if any(each["name"] == "idempotency-key" for each in operation.get("parameters", ())):
+        statuses.update(problems.WITH_IDEMPOTENCY_KEY)
+    told = {str(status): problem for status, problem in problems.documented(*statuses).items()}
+    told["default"] = problems.documented(500)[500] | {"description": "Any other refusal"}
+    operation["responses"] = dict(sorted((responses | told).items()))
 
 
 def _version() -> str:

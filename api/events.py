@@ -26,12 +26,20 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 Marks = Mapping[str, object]
-
-
+# Before OpenAPI 3.2 the schema of a stream is that of each event.
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "for Last-Event-ID; a heartbeat has none"},
+    },
+}
 DOCUMENTED: dict[int | str, dict[str, object]] = {
     200: {
         "description": "Server-sent events",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
 

@@ -68,6 +68,12 @@ CODES = {
 }
 
 
+# What is refused before an operation sees the request, by what the request brings; the OpenAPI document says so of each.
+ANYWHERE = (400, 403, 421, 500, 503)
+WITH_BODY = (413, 415, 422)
+WITH_IDEMPOTENCY_KEY = (409, 422)
+
+
 class Problem(BaseModel):
     """What went wrong: `code` is for programs and never changes, `detail` is a sentence for a person."""
 

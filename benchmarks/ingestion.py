@@ -53,7 +53,7 @@ def _encode(bench: Bench, some: Sequence[str]) -> float:
 
 def _stages(ingested: Ingested) -> str:
     """Seconds by stage. Parsing is booked by document; the others by batch, and every receipt of it shows them."""
-    spent = {stage: [receipt["seconds"].get(stage, 0.0) for receipt in ingested.receipts] for stage in STAGES}
+    spent = {stage: [receipt["seconds"][stage] for receipt in ingested.receipts] for stage in STAGES}
     return ", ".join(
         f"{stage} {sum(found) if stage == 'parse' else max(found):.1f} s" for stage, found in spent.items()
     )

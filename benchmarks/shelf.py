@@ -81,7 +81,8 @@ def _rows(
         )
         for made in chunks
     ]
-    stored = Indexing(generation_id=generation_id, version_id=version_id, chunks=len(cut), created_at=moment)
+    counts = dict.fromkeys(("made", "embedded", "chunks"), len(cut))
+    stored = Indexing(generation_id=generation_id, version_id=version_id, created_at=moment, **counts)
     return [document, version, stored, *cut]
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, jobs, uploads, withdrawal
+from ibid import access, jobs, receipts, uploads, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Version
 from ibid.errors import Conflict, Invalid
 from ibid.principals import checked
+from ibid.receipts import Receipt
 from ibid.types import JobKind, JobState, Json, Scope
 from ibid.uploads import Kept
 
@@ -273,9 +274,7 @@ def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limi
 
 def view(session: Session, document: Document) -> DocumentView:
     """The document as people see it."""
-    newest = _newest(session, document.id)
-    if newest is None:
-        raise LookupError(f"document {document.id} has no version")
+    newest = _existing(session, document.id)
     live = session.get(Version, document.current_version_id) if document.current_version_id else None
     job = session.get_one(Job, newest.job_id)
     granted = grants(session, document)
@@ -318,11 +317,18 @@ def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
     return found.text
 
 
-def receipt(session: Session, scope: Scope, document_id: str) -> dict[str, Any]:
-    """What each stage saw of the newest version."""
+def receipt(session: Session, scope: Scope, document_id: str) -> Receipt:
+    """What each stage saw of the newest version, as far as it is known."""
     document = access.document(session, scope, document_id)
-    newest = _newest(session, document.id)
-    return dict(newest.receipt) if newest else {}
+    return receipts.of(session, _existing(session, document.id))
+
+
+def _existing(session: Session, document_id: str) -> Version:
+    """The newest version of a document that was accepted: it has one."""
+    newest = _newest(session, document_id)
+    if newest is None:
+        raise LookupError(f"document {document_id} has no version")
+    return newest
 
 
 def _newest(session: Session, document_id: str) -> Version | None:

@@ -183,7 +183,7 @@ def roll_back(session: Session, scope: Scope, reindex_id: str) -> Reindex:
     """Answer from the former generation again, in this commit; it was kept up to date since the switch."""
     reindex = get(session, scope, reindex_id)
     collection = lock_collection(session, reindex.collection_id)
-    former = session.get_one(Generation, reindex.from_generation_id)
+    former = session.get_one(Generation, reindex.from_generation_id, populate_existing=True)
     current = collection.active_generation_id == reindex.to_generation_id
     if reindex.state != "switched" or not current or former.state != "standby":
         raise RollbackImpossible(
@@ -218,13 +218,18 @@ def expire(session: Session, *, kept: timedelta) -> int:
         select(Generation).where(Generation.state == "standby", Generation.retired_at < now() - kept)
     ).all()
     for generation in old:
-        lock_collection(session, generation.collection_id)
-        session.refresh(generation)
-        if generation.state != "standby":
-            continue  # rolled back to a moment ago
+        forgo(session, generation.id)
+    return len(old)
+
+
+def forgo(session: Session, generation_id: str) -> None:
+    """Give up a generation that is kept for a rollback; one that was rolled back to a moment ago stays."""
+    generation = session.get_one(Generation, generation_id)
+    lock_collection(session, generation.collection_id)
+    session.refresh(generation)
+    if generation.state == "standby":
         generation.state = "dropped"
         jobs.enqueue(session, JobKind.PURGE, generation.collection_id, generation_id=generation.id)
-    return len(old)
 
 
 def get(session: Session, scope: Scope, reindex_id: str) -> Reindex:

@@ -15,43 +15,61 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="IBID_", frozen=True, extra="ignore")
 
     data_dir: Path = Field(Path("./data"), description="where standalone mode keeps everything")
-    host: str = "127.0.0.1"
-    port: int = 8000
-    admin_key: SecretStr | None = Field(None, description="used instead of a generated admin key")
-    allowed_hosts: str = Field("", description="further values of the Host header, comma-separated")
-    cors_origins: str = Field("", description="origins that may call the API from a browser, comma-separated")
-    log_level: str = "INFO"
-
-    database_url: str = Field("", description="empty: SQLite in the data directory")
-    broker_url: str = Field("", description="empty: a directory in the data directory")
-    qdrant_url: str = Field("", description="empty: Qdrant Edge in the data directory")
-    qdrant_api_key: SecretStr | None = None
-    qdrant_timeout: float = Field(10.0, description="seconds one call to a Qdrant server may take")
-    blobs_url: str = Field("", description="empty: a directory in the data directory; or s3://bucket/prefix")
-    s3_endpoint: str = ""
-    s3_region: str = "us-east-1"
-    s3_access_key_id: str = ""
-    s3_secret_access_key: SecretStr | None = None
-
-    embedder: str = Field(BUNDLED_EMBEDDER, description="a sentence-transformers name or folder")
-    embed_threads: int = Field(0, description="threads of one encoder; 0: as many as there are cores")
-    chat_model: str = "extractive"
-
-    max_upload_bytes: int = 100 * 1024 * 1024
-    max_question_chars: int = 4_000
-    worker_processes: int = Field(1, description="jobs are worked on by this many processes of a worker")
-    batch_documents: int = Field(16, description="at most so many documents are claimed at once")
-    lease_seconds: float = 20.0
-    sweep_seconds: float = 5.0
-    parse_seconds: float = Field(120.0, description="wall time one document may take to parse")
-    parse_memory_bytes: int = Field(2 * 1024**3, description="address space one parse may take")
-    max_attempts: int = Field(3, description="attempts that count against a document before it fails")
-    answer_unwatched_seconds: float = 60.0
-    version_retention_days: float = Field(30.0, description="superseded versions keep their points so long")
-    generation_retention_hours: float = Field(
-        24.0, description="a replaced generation can be rolled back to so long"
+    host: str = Field("127.0.0.1", description="the address the server listens on")
+    port: int = Field(8000, ge=1, le=65535, description="the port the server listens on")
+    admin_key: SecretStr | None = Field(
+        None, description="the first administrator's key, 16 characters or more; unset: generated"
     )
-    sample: bool = Field(default=True, description="create the sample collection on the first start")
+    allowed_hosts: str = Field("", description="further values of the Host header, comma-separated")
+    cors_origins: str = Field("", description="origins whose pages may call the API, comma-separated")
+    log_level: str = Field("INFO", description="the least severe messages that are logged")
+
+    database_url: str = Field(
+        "", description="`postgresql+psycopg://user:password@host/name`; unset: SQLite in the data directory"
+    )
+    broker_url: str = Field(
+        "", description="`amqp://…` or `redis://…`; unset: a folder of the data directory"
+    )
+    qdrant_url: str = Field("", description="a Qdrant server; unset: Qdrant Edge in the data directory")
+    qdrant_api_key: SecretStr | None = Field(None, description="the Qdrant server's key")
+    qdrant_timeout: float = Field(10.0, gt=0, description="seconds one call to a Qdrant server may take")
+    blobs_url: str = Field("", description="`s3://bucket/prefix`; unset: a folder of the data directory")
+    s3_endpoint: str = Field(
+        "", description="the address of an S3-compatible server; unset: the vendor's own"
+    )
+    s3_region: str = Field("us-east-1", description="the region of the S3 bucket")
+    s3_access_key_id: str = Field("", description="the S3 access key")
+    s3_secret_access_key: SecretStr | None = Field(None, description="the secret of the S3 access key")
+
+    embedder: str = Field(
+        BUNDLED_EMBEDDER, description="a sentence-transformers name or folder, for new collections"
+    )
+    embed_threads: int = Field(0, ge=0, description="threads of one encoder; 0: as many as there are cores")
+    chat_model: str = Field(
+        "extractive", description="the model that answers, unless a question names another"
+    )
+
+    max_upload_bytes: int = Field(100 * 1024 * 1024, gt=0, description="the largest file that is accepted")
+    max_question_chars: int = Field(4_000, gt=0, description="the longest question or query that is accepted")
+    worker_processes: int = Field(1, ge=1, description="processes of one worker")
+    batch_documents: int = Field(16, ge=1, description="documents that one process claims at once, at most")
+    lease_seconds: float = Field(
+        20.0, gt=0, description="a worker that gave no sign of life for so long has lost its jobs"
+    )
+    sweep_seconds: float = Field(5.0, gt=0, description="how often lost and waiting jobs are looked for")
+    parse_seconds: float = Field(120.0, gt=0, description="wall time one document may take to parse")
+    parse_memory_bytes: int = Field(2 * 1024**3, gt=0, description="memory one document may take to parse")
+    max_attempts: int = Field(3, ge=1, description="attempts that count against a document before it fails")
+    answer_unwatched_seconds: float = Field(
+        60.0, gt=0, description="an answer that nobody watches is stopped after so long"
+    )
+    version_retention_days: float = Field(
+        30.0, ge=0, description="a superseded version keeps its vectors so long"
+    )
+    generation_retention_hours: float = Field(
+        24.0, ge=0, description="a reindex can be rolled back for so long"
+    )
+    sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 
     @cached_property
     def standalone(self) -> bool:

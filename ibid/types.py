@@ -59,12 +59,16 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class ParseReport:
-    """What a parser saw: counts of pages and elements, and warnings in words."""
+    """What a parser saw: counts of pages and elements, and warnings in words.
+
+    Empty pages were read and hold no text; unreadable ones could not be read, so that nobody knows.
+    """
 
     parser: str
     pages: int | None = None
     pages_with_text: int | None = None
     pages_empty: tuple[int, ...] = ()
+    pages_unreadable: tuple[int, ...] = ()
     elements: int = 0
     tables: int = 0
     images_skipped: int = 0

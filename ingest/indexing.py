@@ -59,8 +59,16 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many chunks the chunker made of a version, and how many of them had no vector from before."""
+
+    made: int
+    embedded: int
+
+
 def cut(tools: Tools, target: Target) -> list[Text]:
-    """Store the version's chunks for the generation; gives the texts to embed, in the order of the chunks."""
+    """Store the version's chunks for the generation; gives the texts to embed, one for each chunk, in their order."""
     embedder = encoder_for(tools.encoders, generations.recipe_of(target.generation))
     with tools.db.read() as session:
         parse = _parse(session, target.version_id)
@@ -81,11 +89,21 @@ def cut(tools: Tools, target: Target) -> list[Text]:
     return texts
 
 
-def embed(tools: Tools, generation: Generation, texts: Iterable[Text], held: Sequence[Claim]) -> None:
-    """Make sure that every text has its vector. Batches are kept as they are made, longest texts first."""
+def count(texts: Sequence[Text], unknown: frozenset[str]) -> Counts:
+    """Counts of what was cut, given the keys that had no vector."""
+    return Counts(len(texts), sum(text.key in unknown for text in texts))
+
+
+def embed(
+    tools: Tools, generation: Generation, texts: Iterable[Text], held: Sequence[Claim]
+) -> frozenset[str]:
+    """Make sure that every text has its vector; gives the keys that had none.
+
+    Batches are kept as they are made, longest texts first.
+    """
     embedder = encoder_for(tools.encoders, generations.recipe_of(generation))
     wanted = {text.key: text.text for text in texts}
-    unknown = wanted.keys() - known_keys(tools, wanted)
+    unknown = frozenset(wanted.keys() - _known_keys(tools, wanted))
     lacking = sorted(unknown, key=lambda key: (-len(wanted[key]), key))
     done = 0
     for keys in batches(lacking, ENCODE_BATCH):
@@ -94,11 +112,12 @@ def embed(tools: Tools, generation: Generation, texts: Iterable[Text], held: Seq
         with tools.db.begin() as session:
             going_on = claims.show(session, held, "embedding", done, len(lacking), "chunks")
             if held and not going_on:
-                return
+                break
             _insert_embeddings(session, tools, keys, vectors)
+    return unknown
 
 
-def known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
+def _known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
     """Those of the keys that have a vector."""
     known: set[str] = set()
     with tools.db.read() as session:
@@ -107,7 +126,7 @@ def known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
     return known
 
 
-def store(tools: Tools, target: Target) -> int:
+def store(tools: Tools, target: Target, counts: Counts) -> None:
     """Write the version's points and, when the store counts as many as SQL, record that they are there."""
     generation, version_id, held = target.generation, target.version_id, target.held
     bm25 = points.sparse_encoder(generation)
@@ -124,7 +143,7 @@ def store(tools: Tools, target: Target) -> int:
         )
     tools.store.create(generation.id, generation.dimensions)
     for rows in _stored_chunks(tools, target):
-        made = [
+        batch = [
             points.point(row, np.frombuffer(vector, dtype=np.float32), bm25, payload) for row, vector in rows
         ]
         with tools.db.read() as session:
@@ -132,28 +151,39 @@ def store(tools: Tools, target: Target) -> int:
                 raise claims.LeaseLost(
                     f"Attempt {held.attempt} of job {held.id} is over; its points are not written."
                 )
-        tools.store.upsert(generation.id, made, fence=fence)
+        tools.store.upsert(generation.id, batch, fence=fence)
     stored = tools.store.count(generation.id, version_id=version_id)
     if stored != total:  # more, if an attempt before an upgrade cut it otherwise: the next one finds none
         tools.store.delete(generation.id, version_id=version_id)
         raise StoreUnavailable(
             f"The vector store holds {stored} of {total} chunks. The job will be tried again."
         )
+    _record(tools, target, counts, stored)
+
+
+def _record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
+    """Say in SQL that the version is stored; if it or the generation is gone by now, its points go as well."""
+    generation_id, version_id = target.generation.id, target.version_id
+    row = Indexing(
+        generation_id=generation_id,
+        version_id=version_id,
+        made=counts.made,
+        embedded=counts.embedded,
+        chunks=stored,
+        created_at=now(),
+    )
     try:
         with tools.db.begin() as session:
             living(session, version_id)
-            _check_written(session, generation.id)
-            claims.check(session, held)
-            session.merge(
-                Indexing(generation_id=generation.id, version_id=version_id, chunks=stored, created_at=now())
-            )
+            _check_written(session, generation_id)
+            claims.check(session, target.held)
+            session.merge(row)
     except VersionGone:
-        tools.store.delete(generation.id, version_id=version_id)
+        tools.store.delete(generation_id, version_id=version_id)
         raise
     except GenerationGone:
-        tools.store.drop(generation.id)
+        tools.store.drop(generation_id)
         raise
-    return stored
 
 
 def living(session: Session, version_id: str) -> tuple[Version, Document]:

@@ -35,8 +35,9 @@ def reindex(tools: Tools, held: Claim) -> None:
 
 def _build(tools: Tools, held: Claim, generation: Generation, version: Version) -> None:
     target = Target(held, version.id, generation)
-    indexing.embed(tools, generation, indexing.cut(tools, target), ())
-    indexing.store(tools, target)
+    texts = indexing.cut(tools, target)
+    unknown = indexing.embed(tools, generation, texts, ())
+    indexing.store(tools, target, indexing.count(texts, unknown))
 
 
 def _stepped_back(tools: Tools, held: Claim, generation: Generation) -> bool:

@@ -5,20 +5,23 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ibid import claims, documents
+from ibid import claims, documents, generations, receipts
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
-from ibid.db.tables import Collection, Document, Version
+from ibid.db.tables import Document, Generation, Version
+from ibid.embedding.port import EmbedderUnavailable
+from ibid.embedding.registry import encoder_for
 from ibid.errors import IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
-from ingest import indexing, publishing, purging, reading, receipts, reindexing
-from ingest.indexing import Target, Text, VersionGone
+from ingest import indexing, publishing, purging, reading, reindexing
+from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
 from ingest.tools import Tools
 
@@ -44,19 +47,22 @@ def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
     held = [claim for claim in claims if _attempt(tools, claim, _read)]
     while held:
         with tools.db.read() as session:
-            targets = [
-                Target(claim, claim.version_id or "", generation)
-                for claim in held
-                for generation in publishing.lacking(session, claim)
+            lacking = [
+                (claim, generation) for claim in held for generation in publishing.lacking(session, claim)
             ]
+        targets = [
+            Target(claim, claim.version_id or "", generation)
+            for claim, generation in lacking
+            if not _forgone(tools, claim, generation)
+        ]
         texts = {target: cut for target in targets if (cut := _cut(tools, target)) is not None}
         clock.lap("chunk")
         counts = _embed(tools, texts)
         clock.lap("embed")
-        stored = [target for target in texts if _attempt(tools, target.held, partial(_store, target))]
+        stored = [t for t in texts if _attempt(tools, t.held, partial(_store, t, counts[t]))]
         clock.lap("index")
         failed = {target.held for target in targets} - {target.held for target in stored}
-        held = [c for c in held if c not in failed and not _publish(tools, c, counts[c.id], clock)]
+        held = [c for c in held if c not in failed and not _publish(tools, c, clock)]
 
 
 def _read(tools: Tools, held: Claim) -> None:
@@ -66,6 +72,23 @@ def _read(tools: Tools, held: Claim) -> None:
     if live is not None:
         publishing.restrict_points(tools, held)
     reading.read(tools, held)
+
+
+def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:
+    """Whether a generation kept for a rollback was given up, because its encoder is gone: no search could use it.
+
+    On a first attempt it may be this machine alone that lacks the encoder, and the job waits.
+    """
+    if generation.state != "standby" or held.attempt == 1:
+        return False
+    try:
+        encoder_for(tools.encoders, generations.recipe_of(generation))
+    except EmbedderUnavailable as error:
+        log.warning("generation %s can no longer be rolled back to: %s", generation.id, error)
+        with tools.db.begin() as session:
+            generations.forgo(session, generation.id)
+        return True
+    return False
 
 
 class Stopwatch:
@@ -88,60 +111,54 @@ def _cut(tools: Tools, target: Target) -> list[Text] | None:
     return made[0] if done else None
 
 
-def _store(target: Target, tools: Tools, _held: Claim) -> None:
-    indexing.store(tools, target)
+def _store(target: Target, counts: Counts, tools: Tools, _held: Claim) -> None:
+    indexing.store(tools, target, counts)
 
 
-def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[str, int]:
-    """Embed all texts, one generation after the other; gives how many were not known before, for each job id."""
+def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[Target, Counts]:
+    """Embed all texts, one generation after the other."""
     by_generation: dict[str, list[Target]] = defaultdict(list)
     for target in texts:
         by_generation[target.generation.id].append(target)
-    counts: dict[str, int] = defaultdict(int)
+    counts: dict[Target, Counts] = {}
     for targets in by_generation.values():
         held = [target.held for target in targets]
-        known = indexing.known_keys(tools, [text.key for target in targets for text in texts[target]])
-        indexing.embed(tools, targets[0].generation, [text for t in targets for text in texts[t]], held)
-        for target in targets:
-            counts[target.held.id] += sum(text.key not in known for text in texts[target])
+        wanted = [text for target in targets for text in texts[target]]
+        unknown = indexing.embed(tools, targets[0].generation, wanted, held)
+        counts |= {target: indexing.count(texts[target], unknown) for target in targets}
     return counts
 
 
-def _publish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> bool:
+def _publish(tools: Tools, held: Claim, clock: Stopwatch) -> bool:
     """Whether the claim is done with: live, or dropped. False: a generation appeared that lacks the version."""
     outcome: list[bool] = []
     if not _attempt(tools, held, lambda t, c: outcome.append(publishing.publish(t, c))):
         return True
     if not outcome[0]:
         return False
-    _attempt(tools, held, lambda t, c: _finish(t, c, embedded, clock))
+    _attempt(tools, held, lambda t, c: _finish(t, c, clock))
     return True
 
 
-def _finish(tools: Tools, held: Claim, embedded: int, clock: Stopwatch) -> None:
+def _finish(tools: Tools, held: Claim, clock: Stopwatch) -> None:
     publishing.retire_points(tools, held)
-    while not _ended(tools, held, embedded, clock, publishing.restrict_points(tools, held)):
+    while not _ended(tools, held, clock, publishing.restrict_points(tools, held)):
         continue  # the access list was changed while the points were given the former one
 
 
-def _ended(
-    tools: Tools, held: Claim, embedded: int, clock: Stopwatch, granted: tuple[str, ...] | None
-) -> bool:
+def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...] | None) -> bool:
     """End the job with its receipt, unless the document's access list is no longer the one its points have."""
     with tools.db.begin() as session:
         claims.check(session, held)
         if documents.grants(session, session.get_one(Document, held.document_id)) != granted:
             return False
         version = session.get_one(Version, held.version_id)
-        collection = session.get_one(Collection, held.collection_id)
         if not version.receipt:  # else the job only brought the points up to date
-            version.receipt = receipts.receipt(
-                session, version, collection, embedded=embedded, seconds=clock.seconds
-            )
-        chunks = version.receipt["chunks"]
-        agree = chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"]
-        state = JobState.SUCCEEDED if agree else JobState.PARTIALLY_SUCCEEDED
-        claims.finish(session, held, state, {"chunks": chunks})
+            receipts.keep(session, version, clock.seconds)
+        receipt = receipts.of(session, version)
+        state = JobState.SUCCEEDED if receipt.whole else JobState.PARTIALLY_SUCCEEDED
+        statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
+        claims.finish(session, held, state, statistics)
     return True
 
 

@@ -1,5 +1,6 @@
 """PDF files made by hand, so that a test knows where each word stands."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,14 @@ def put_together(objects: Sequence[bytes], encrypt: bytes) -> bytes:
         + head
         + b"trailer << /Size %d /Root 1 0 R %s >>\nstartxref\n%d\n%%%%EOF\n" % (size, trailer, len(out))
     )
+
+
+def damaged(pdf: bytes, *pages: int) -> bytes:
+    """The file with pages (from 1) that cannot be loaded: the list of pages refers to an object that cannot be."""
+    for page in pages:
+        kid = b"%d 0 R" % (1 + 2 * page)
+        pdf = re.sub(rb"\b" + kid, b"0 0 R".ljust(len(kid)), pdf, count=1)
+    return pdf
 
 
 LOCKED = b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <" + b"28" * 32 + b"> /U <" + b"00" * 32 + b"> >>"

@@ -62,12 +62,23 @@ class Server:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ibid.cli", "serve"],
-                env=self._environment(),
+                env=self.full_environment(),
                 stdout=output,
                 stderr=output,
             )
         if ready:
             eventually(self.is_ready, within=120, what="readiness")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`ibid …` with the server's settings, run to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "ibid.cli", *arguments],
+            env=self.full_environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def is_ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
@@ -118,7 +129,8 @@ class Server:
     def client(self, key: str = ADMIN_KEY) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=120)
 
-    def _environment(self) -> dict[str, str]:
+    def full_environment(self) -> dict[str, str]:
+        """That of the server's process, and of commands which find it by its data directory."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
         return kept | {
             "IBID_DATA_DIR": str(self.folder / "data"),

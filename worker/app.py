@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
+import threading
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready
 
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 settings = Settings()
 app = celery_app(settings)
 crews: list[Crew] = []
+main_process = os.getpid()
+first_children_made = threading.Event()
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery has no types
@@ -33,9 +37,17 @@ def before_fork(**_: object) -> None:
     lifeline.hold()
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
+def at_ready(**_: object) -> None:
+    """From now on a child is made only in place of one that died."""
+    first_children_made.set()
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def after_fork(**_: object) -> None:
     """Open every connection and model in the child: nothing of the kind survives a fork."""
+    if first_children_made.is_set() and not settings.broker_url:
+        _end_worker()
     lifeline.hold()
     try:
         crew = Crew(*wire(settings))
@@ -53,6 +65,18 @@ def at_end(**_: object) -> None:
     for crew in crews:
         crew.stop()
         crew.close()
+
+
+def _end_worker() -> None:
+    """End this worker with all its processes; its server starts another.
+
+    Over the filesystem transport the children share one queue and its lock. One that is killed while it waits for a
+    message takes the lock along, and none that comes after it would ever get a message.
+    """
+    log.error("a worker process died: the worker is started anew")
+    if os.getppid() == main_process:
+        os.kill(main_process, signal.SIGKILL)
+    os._exit(1)
 
 
 def main() -> None:

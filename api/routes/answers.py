@@ -25,6 +25,9 @@ from retrieval import records, views
 
 router = APIRouter(prefix="/v1/answers", tags=["answers"])
 
+WHOLE_OR_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: events.DOCUMENTED[200] | {"description": "The answer, or its events"}
+}
 LAST = frozenset({"answer.completed", "answer.refused", "answer.failed", "answer.cancelled"})
 
 
@@ -102,7 +105,10 @@ class Named(models.Response):
 
 
 @router.post(
-    "", operation_id="ask", response_model=AnswerView, responses=documented(401, 404, 409, 410, 422, 503)
+    "",
+    operation_id="ask",
+    response_model=AnswerView,
+    responses=WHOLE_OR_STREAMED | documented(401, 404, 409, 410, 422, 503),
 )
 async def ask(body: Question, request: Request, found: Reader, wired: Wired, once: OnceDep) -> Response:
     """Ask. The reply is the whole answer at its end, or with `stream` its events as they come."""

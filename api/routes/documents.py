@@ -65,6 +65,58 @@ class Versions(models.Response):
     next: None = None
 
 
+class PageCounts(models.Response):
+    """`total` is null where the format has no pages. Empty pages were read and hold no text; unreadable ones may."""
+
+    total: int | None
+    with_text: int | None
+    empty: list[int]
+    unreadable: list[int]
+
+
+class ElementCounts(models.Response):
+    """What the parser told apart."""
+
+    total: int | None
+    tables: int | None
+    images_skipped: int | None
+
+
+class ChunkCounts(models.Response):
+    """`made` is the chunker's own count; `reused` and `embedded` are parts of it; the others are what is stored."""
+
+    made: int | None
+    reused: int | None
+    embedded: int | None
+    stored_sql: int | None
+    stored_vectors: int | None
+
+
+class StageSeconds(models.Response):
+    """Seconds of the document's own parse; the other stages are shared by the batch it was in."""
+
+    parse: float | None
+    chunk: float | None
+    embed: float | None
+    index: float | None
+
+
+class Receipt(models.Response):
+    """What is known of a version: a number is null, and not 0, until the stage that counts it has ended."""
+
+    document_id: str
+    version: int
+    state: JobState
+    generation_id: str
+    parser: str | None
+    pages: PageCounts
+    characters: int | None
+    elements: ElementCounts
+    chunks: ChunkCounts
+    warnings: list[str]
+    seconds: StageSeconds
+
+
 class Deleted(models.Response):
     """Gone for every reader; the job cleans up."""
 
@@ -104,10 +156,13 @@ def delete_document(document_id: str, found: Editor, wired: Wired) -> Deleted:
 
 
 @router.get("/documents/{document_id}/receipt", operation_id="get_receipt", responses=documented(401, 404))
-def get_receipt(document_id: str, found: Reader, wired: Wired) -> dict[str, Any]:
-    """What each stage saw of the newest version: pages, elements, chunks made, reused, embedded and stored."""
+def get_receipt(document_id: str, found: Reader, wired: Wired) -> Receipt:
+    """What each stage saw of the newest version: pages, elements, chunks made, reused, embedded and stored.
+
+    It may be asked for at any time: until `state` is that of a job that has ended, it tells what is known so far.
+    """
     with wired.parts.db.read() as session:
-        return documents.receipt(session, found.scope, document_id)
+        return Receipt.model_validate(documents.receipt(session, found.scope, document_id))
 
 
 @router.get("/documents/{document_id}/versions", operation_id="list_versions", responses=documented(401, 404))

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 BUILT = Path(__file__).resolve().parents[2] / "web" / "dist"
 NOT_BUILT = (
-    "Ibid is running. Its page is not built: install Node 20 or later and run `make web`, then start again.\n"
+    "Ibid is running. Its page is not built: install Node 20.19 or later and run `make web`, then start again.\n"
     "Everything else works without it: see /docs, or `ibid --help`.\n"
 )
 

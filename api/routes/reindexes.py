@@ -16,6 +16,7 @@ from api.routes.injected import Wired
 from api.wiring import Wiring
 from ibid import access, audit, generations
 from ibid.db.tables import Generation, Reindex
+from ibid.embedding.registry import encoder_for
 from ibid.types import ChunkerConfig, Recipe
 
 router = APIRouter(prefix="/v1", tags=["reindexes"])
@@ -102,10 +103,15 @@ def get_reindex(reindex_id: str, found: Admin, wired: Wired) -> ReindexView:
     "/reindexes/{reindex_id}/rollback",
     operation_id="roll_back",
     response_model=ReindexView,
-    responses=documented(401, 403, 404, 409),
+    responses=documented(401, 403, 404, 409, 503),
 )
-def roll_back(reindex_id: str, found: Admin, once: OnceDep) -> Response:
+def roll_back(reindex_id: str, found: Admin, wired: Wired, once: OnceDep) -> Response:
     """Answer from the former generation again, at once."""
+    with wired.parts.db.read() as session:
+        row = generations.get(session, found.scope, reindex_id)
+        former = session.get_one(Generation, row.from_generation_id)
+    if former.state == "standby":  # loaded before readers are sent there: the next search needs it
+        encoder_for(wired.parts.encoders, generations.recipe_of(former))
 
     def back(session: Session) -> ReindexView:
         row = generations.roll_back(session, found.scope, reindex_id)

@@ -48,7 +48,7 @@ class Entry(models.Response):
     problem: Problem | None = None
 
 
-class Receipt(models.Response):
+class Uploaded(models.Response):
     """What became of each file, in the order they came."""
 
     documents: list[Entry]
@@ -85,7 +85,7 @@ def visible_collection(collection: str, found: Editor, wired: Wired) -> str:
     "/{collection}/documents",
     operation_id="upload_documents",
     status_code=202,
-    response_model=Receipt,
+    response_model=Uploaded,
     openapi_extra=_BODY,
     responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
 )
@@ -201,7 +201,7 @@ def _told(delivery: Delivery, outcomes: Sequence[Accepted | IbidError], request_
         _refused(incoming.name, outcome, request_id) if isinstance(outcome, IbidError) else _accepted(outcome)
         for incoming, outcome in zip(delivery.files, outcomes, strict=True)
     ]
-    body = Receipt(documents=entries).model_dump(mode="json", exclude_unset=True)
+    body = Uploaded(documents=entries).model_dump(mode="json", exclude_unset=True)
     errors = [outcome for outcome in outcomes if isinstance(outcome, IbidError)]
     if len(errors) == len(outcomes):
         if len(errors) == 1:

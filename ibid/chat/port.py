@@ -33,14 +33,6 @@ class DraftSentence:
     quotes: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one call, as the provider counts them; zero for a model that has none."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
 class ChatModel(Protocol):
     """A model that drafts. Raises `Unavailable` when it does not answer."""
 

@@ -79,10 +79,18 @@ def pages(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
             return
 
 
-def describe_running(settings: Settings) -> str:
-    """In words, whether a server runs here."""
-    found = _running(settings)
-    return f"ready at {found.url}" if found else "none runs here; `ibid serve` starts one"
+def describe_running(settings: Settings) -> tuple[bool, str]:
+    """Whether the server of this data directory is ready, and the same in words; waits for nothing."""
+    address = _left(settings)
+    if address is None:
+        return False, "none runs here; `ibid serve` starts one"
+    try:
+        response = httpx.get(f"{address.url}/readyz", timeout=5)
+    except httpx.HTTPError:
+        return False, f"none answers at {address.url}; `ibid serve` starts one"
+    if response.is_success:
+        return True, f"ready at {address.url}"
+    return False, f"at {address.url}, not ready: {response.json()['detail']}"
 
 
 def _client(address: Address) -> httpx.Client:

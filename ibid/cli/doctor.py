@@ -1,16 +1,23 @@
 """`ibid doctor`: what is configured, what is reachable, which models load, and what to do about each problem."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from sqlalchemy import make_url
 
 from ibid import media
 from ibid.blobs.registry import open_blobs
+from ibid.chat.registry import known
 from ibid.cli import client
 from ibid.db import schema
 from ibid.db.session import Database
@@ -21,16 +28,30 @@ from ibid.settings import Settings
 from ibid.vectors.registry import open_store
 
 LOW_DISK = 2 * 1024**3
+PARSERS = "ingest.parsing.client:ParseServer"
+TRIED = "fees.html"
+"""The sample document by which doctor sees whether parsers read."""
+OWN_FOLDER = "a folder of the data directory"
+OF_COMMANDS = {"IBID_URL", "IBID_API_KEY"}
+OF_TESTS = ("IBID_TEST_", "IBID_REQUIRE_")
 
 out = Console(highlight=False)
 
 
+class Level(StrEnum):
+    """How a finding is printed; a problem is what keeps something from working."""
+
+    OK = "[green]ok[/]"
+    NOTE = "[yellow]note[/]"
+    PROBLEM = "[red]problem[/]"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: fine, or a problem with what to do."""
+    """One thing that was looked at, and what to do if it is not fine."""
 
     name: str
-    fine: bool
+    level: Level
     text: str
 
 
@@ -39,31 +60,50 @@ def examine() -> int:
     table = Table("what", "", "finding")
     problems = 0
     for finding in _findings(Settings()):
-        problems += not finding.fine
-        table.add_row(finding.name, "[green]ok[/]" if finding.fine else "[red]problem[/]", finding.text)
+        problems += finding.level is Level.PROBLEM
+        table.add_row(finding.name, finding.level, escape(finding.text))
     out.print(table)
     return 1 if problems else 0
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _variables()
+    yield _address(settings)
     yield _data_dir(settings)
     yield _try("database", lambda: _database(settings))
-    yield _try("broker", lambda: check_broker(settings))
+    yield _try("broker", lambda: check_broker(settings) if settings.broker_url else OWN_FOLDER)
     yield _try("vectors", lambda: _vectors(settings))
     yield _try("blobs", lambda: _blobs(settings))
     yield _try("embedder", lambda: _embedder(settings))
-    yield Finding(
-        "documents", True, "reads " + ", ".join(sorted({kind.label for kind in media.BY_EXTENSION.values()}))
-    )
-    yield _try("server", lambda: _server(settings))
+    yield _try("chat model", lambda: known(settings.chat_model))
+    yield from _parsers(settings)
+    yield _limits(settings)
+    yield _server(settings)
     yield _page()
 
 
 def _try(name: str, look: Callable[[], str]) -> Finding:
     try:
-        return Finding(name, True, look())
+        return Finding(name, Level.OK, look())
     except IbidError as error:
-        return Finding(name, False, error.message)
+        return Finding(name, Level.PROBLEM, error.message)
+
+
+def _variables() -> Finding:
+    """Which settings the environment sets, without their values: some are secrets."""
+    given = {name for name in os.environ if name.startswith("IBID_") and not name.startswith(OF_TESTS)}
+    settings = {f"IBID_{field.upper()}" for field in Settings.model_fields} | OF_COMMANDS
+    if unknown := sorted(given - settings):
+        return Finding("settings", Level.PROBLEM, f"no such setting: {', '.join(unknown)}. Correct the name.")
+    return Finding("settings", Level.OK, ", ".join(sorted(given)) or "none set; the defaults are in force")
+
+
+def _address(settings: Settings) -> Finding:
+    key = "the key of IBID_ADMIN_KEY" if settings.admin_key else "a key generated at the first start"
+    text = f"{settings.host}:{settings.port}, opened by {key}"
+    if settings.host in {"127.0.0.1", "::1", "localhost"}:
+        return Finding("address", Level.OK, f"{text}; only this machine reaches it")
+    return Finding("address", Level.NOTE, f"{text}; others reach it over HTTP: put a TLS proxy before it")
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -71,14 +111,23 @@ def _data_dir(settings: Settings) -> Finding:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     text = f"{folder}, {free / 1024**3:.1f} GiB free"
-    return Finding("data", free > LOW_DISK, text if free > LOW_DISK else f"{text}: make room")
+    if not os.access(existing, os.W_OK):
+        return Finding("data", Level.PROBLEM, f"{text}: this user may not write there. Set IBID_DATA_DIR.")
+    return (
+        Finding("data", Level.OK, text)
+        if free > LOW_DISK
+        else Finding("data", Level.PROBLEM, f"{text}: make room")
+    )
 
 
 def _database(settings: Settings) -> str:
+    url = make_url(settings.sql_url)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return "SQLite; made at the first start"
     db = Database(settings.sql_url)
     try:
-        if db.sqlite and not Path(str(db.url.database)).exists():
-            return "SQLite; made at the first start"
+        if db.sqlite and schema.current(db) != schema.head():
+            return f"{db.url.database}, schema {schema.current(db)}; the next start copies and upgrades it"
         schema.require(db)
         return f"{db.url.render_as_string(hide_password=True)}, schema {schema.current(db)}"
     finally:
@@ -87,6 +136,7 @@ def _database(settings: Settings) -> str:
 
 def _vectors(settings: Settings) -> str:
     if settings.standalone:
+        # Its files belong to the process that serves: to open them here would take them from it.
         return "Qdrant Edge in the server's process"
     store = open_store(settings)
     try:
@@ -96,8 +146,9 @@ def _vectors(settings: Settings) -> str:
 
 
 def _blobs(settings: Settings) -> str:
-    open_blobs(settings).exists("doctor/none")
-    return settings.blobs_url or "a folder in the data directory"
+    if settings.blobs_url:
+        open_blobs(settings).exists("doctor/none")
+    return settings.blobs_url or OWN_FOLDER
 
 
 def _embedder(settings: Settings) -> str:
@@ -105,14 +156,44 @@ def _embedder(settings: Settings) -> str:
     return f"{encoder.name} loads, {encoder.dimensions} dimensions, reads {encoder.max_tokens} tokens"
 
 
-def _server(settings: Settings) -> str:
-    return client.describe_running(settings)
+def _parsers(settings: Settings) -> Iterator[Finding]:
+    """Whether a document is read, and from what the process that reads it is kept."""
+    readable = ", ".join(sorted({kind.label for kind in media.BY_EXTENSION.values()}))
+    server = resolve_name(PARSERS)(settings)
+    try:
+        with as_file(files("ibid") / "samples" / TRIED) as sample:
+            server.parse(sample, TRIED, "text/html")
+    except IbidError as error:
+        yield Finding("parsers", Level.PROBLEM, error.message)
+        return
+    finally:
+        server.close()
+    yield Finding("parsers", Level.OK, f"read {readable}")
+    if find_spec("en_core_web_sm") is None:
+        rules = "en_core_web_sm is not installed; sentences and verbs are told by rules"
+        yield Finding("language", Level.NOTE, rules)
+    if server.network_cut:
+        yield Finding("sandbox", Level.OK, "parsers cannot reach the network")
+    else:
+        open_ = "parsers can reach the network: this system does not let a process cut itself off"
+        yield Finding("sandbox", Level.NOTE, open_)
+
+
+def _limits(settings: Settings) -> Finding:
+    text = (
+        f"files up to {settings.max_upload_bytes / 1024**2:g} MiB, {settings.parse_seconds:g} s and "
+        f"{settings.parse_memory_bytes / 1024**3:g} GiB to parse one; questions up to {settings.max_question_chars} characters"
+    )
+    return Finding("limits", Level.OK, text)
+
+
+def _server(settings: Settings) -> Finding:
+    ready, text = client.describe_running(settings)
+    return Finding("server", Level.OK if ready else Level.NOTE, text)
 
 
 def _page() -> Finding:
-    spec = find_spec("api")
-    folder = Path(spec.origin or ".").parent.parent / "web" / "dist" if spec else Path("web/dist")
-    built = (folder / "index.html").exists()
-    return Finding(
-        "page", built, "built" if built else "not built: install Node 20 or later and run `make web`"
-    )
+    built = resolve_name("api.routes.page:BUILT")
+    if (built / "index.html").is_file():
+        return Finding("page", Level.OK, "built")
+    return Finding("page", Level.NOTE, "not built: install Node 20.19 or later and run `make web`")

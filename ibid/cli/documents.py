@@ -175,7 +175,10 @@ def _wait(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Pr
                 del waiting[job_id]
                 states[job["state"]] += 1
                 progress.advance(reading)
-                if job["error"]:
+                if job["state"] == "partially_succeeded":
+                    for warning in job["statistics"]["warnings"]:
+                        progress.console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
+                elif job["error"]:
                     progress.console.print(_complaint(name, job["error"]["message"], job["error"]["code"]))
         time.sleep(POLL_SECONDS if waiting else 0)
     return states

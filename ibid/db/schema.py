@@ -14,9 +14,15 @@ from ibid.errors import Unavailable
 
 
 class SchemaOutdated(Unavailable):
-    """The database's tables are not those this version of Ibid works with."""
+    """The database's tables are older than those this version of Ibid works with."""
 
     code = "schema_outdated"
+
+
+class SchemaUnknown(Unavailable):
+    """The database was upgraded by a version of Ibid that knows more than this one."""
+
+    code = "schema_unknown"
 
 
 def config() -> Config:
@@ -36,11 +42,12 @@ def current(db: Database) -> str | None:
 
 def head() -> str | None:
     """The revision this version of Ibid works with."""
-    return ScriptDirectory.from_config(config()).get_current_head()
+    return _scripts().get_current_head()
 
 
 def upgrade(db: Database) -> None:
-    """Bring the tables to this version."""
+    """Bring the tables to this version; raises `SchemaUnknown` if they are of a later one."""
+    _refuse_unknown(current(db))
     made = config()
     with translated(), db.engine.connect() as connection:
         made.attributes["connection"] = connection
@@ -53,18 +60,33 @@ def upgrade_with_copy(db: Database) -> Path | None:
     found = current(db)
     if found == head():
         return None
+    _refuse_unknown(found)
     copy = _copy(db, found) if found else None
     upgrade(db)
     return copy
 
 
 def require(db: Database) -> None:
-    """Raise `SchemaOutdated` unless the database is at this version."""
+    """Raise `SchemaOutdated` or `SchemaUnknown` unless the database is at this version."""
     found, wanted = current(db), head()
+    _refuse_unknown(found)
     if found != wanted:
         raise SchemaOutdated(
             f"The database is at schema {found or 'none'} and this version of Ibid needs {wanted}. "
             "Run `ibid db upgrade` once, then start again."
+        )
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(config())
+
+
+def _refuse_unknown(found: str | None) -> None:
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaUnknown(
+            f"The database is at schema {found}, which this version of Ibid does not know: a later version upgraded it. "
+            "Start that version, or go back to the copy of the database made before that upgrade."
         )
 
 

@@ -198,7 +198,10 @@ class Version(Base):
 
 
 class Indexing(Base):
-    """That a version is wholly stored in a generation: `chunks` rows here, as many points there."""
+    """That a version is wholly stored in a generation: `chunks` is how many points the store counts.
+
+    `made` is how many the chunker gave, and `embedded` how many of these had no vector from before.
+    """
 
     __tablename__ = "indexings"
     generation_id: Mapped[str] = mapped_column(
@@ -207,6 +210,8 @@ class Indexing(Base):
     version_id: Mapped[str] = mapped_column(
         Id, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True, index=True
     )
+    made: Mapped[int]
+    embedded: Mapped[int]
     chunks: Mapped[int]
     created_at: Mapped[datetime]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
 
-from ibid.embedding.port import Embedder, EmbedderUnavailable, Encoders
+from ibid.embedding.port import Embedder, EmbedderUnavailable, EmbedderUnknown, Encoders
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 from ibid.types import Recipe
 
@@ -32,8 +32,17 @@ def load_embedder(name: str, settings: Settings) -> Embedder:
 
 
 def encoder_for(encoders: Encoders, recipe: Recipe) -> Embedder:
-    """The encoder that a generation was made with; another one under the same name would mix what cannot be compared."""
-    encoder = encoders.get(recipe.embedder)
+    """The encoder that a generation was made with; another one under the same name would mix what cannot be compared.
+
+    Raises `EmbedderUnavailable`, also where the name means nothing any more: no document is to blame for that.
+    """
+    try:
+        encoder = encoders.get(recipe.embedder)
+    except EmbedderUnknown as error:
+        raise EmbedderUnavailable(
+            f"The encoder {recipe.embedder!r} that this collection was indexed with is gone. "
+            "Put its files back, or reindex the collection."
+        ) from error
     if encoder.fingerprint != recipe.embedder_fingerprint:
         raise EmbedderUnavailable(
             f"The encoder {recipe.embedder!r} has changed since this collection was indexed. "

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ import sys
 from huggingface_hub import snapshot_download
 print(snapshot_download(sys.argv[1], ignore_patterns=["onnx/*", "openvino/*", "*.h5", "*.ot", "*.msgpack"]))
 """
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 # What a vector depends on: weights, tokenizer, and the configuration of each module.
 _WEIGHTS = (".safetensors", ".bin")
 _CONFIGURATION = (
@@ -158,13 +160,18 @@ def _folder(name: str) -> Path:
     """Where the model's files are; downloads a hub name that is not here yet."""
     if name == BUNDLED_EMBEDDER:
         return _bundled_folder()
-    path = Path(name).expanduser()
-    if (path / "config.json").is_file() or (path / "modules.json").is_file():
-        return path
-    if path.is_dir() or path.is_absolute() or name.startswith((".", "~")):
-        msg = f"There is no embedder in a folder {name}. Give the folder that holds its modules.json."
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        path = Path(name).expanduser()
+        if (path / "config.json").is_file() or (path / "modules.json").is_file():
+            return path
+        names_a_folder = path.is_dir() or path.is_absolute() or name.startswith((".", "~"))
+    except (OSError, RuntimeError):  # too long for a path, or the home of a user who is not here
+        names_a_folder = True
+    if names_a_folder or not _REPOSITORY.fullmatch(repository):
+        msg = f"There is no embedder in a folder {name[:100]!r}. Give the folder that holds its modules.json, or a hub name."
         raise EmbedderUnknown(msg)
-    return _downloaded(name if "/" in name else f"sentence-transformers/{name}")
+    return _downloaded(repository)
 
 
 def _bundled_folder() -> Path:

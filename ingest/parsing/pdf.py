@@ -77,12 +77,18 @@ class _Seen:
         """Each in words."""
         found = []
         if self.broken:
-            found.append(f"Pages that could not be read: {', '.join(map(str, self.broken))}.")
+            found.append(_unreadable(self.broken))
         if self.outside:
             found.append(f"{self.outside} words outside the visible page were left out.")
         if self.unmapped:
             found.append(f"{self.unmapped} characters have no text in this PDF and read as \ufffd.")
         return tuple(found)
+
+
+def _unreadable(numbers: list[int]) -> str:
+    pages = "Page" if len(numbers) == 1 else "Pages"
+    listed = ", ".join(map(str, numbers))
+    return f"{pages} {listed} could not be read and cannot be searched. Export the PDF again and upload it."
 
 
 @contextmanager
@@ -335,12 +341,13 @@ def _parsed(assembly: _Assembly, pages: list[Page], seen: _Seen) -> Parsed:
 
 
 def _report(elements: tuple[Element, ...], pages: list[Page], seen: _Seen) -> ParseReport:
-    empty = tuple(page.number for page in pages if not page.lines)
+    without_text = [page.number for page in pages if not page.lines]
     return ParseReport(
         parser=PdfParser.name,
         pages=len(pages),
-        pages_with_text=len(pages) - len(empty),
-        pages_empty=empty,
+        pages_with_text=len(pages) - len(without_text),
+        pages_empty=tuple(number for number in without_text if number not in seen.broken),
+        pages_unreadable=tuple(seen.broken),
         elements=len(elements),
         images_skipped=seen.images,
         warnings=seen.warnings(),

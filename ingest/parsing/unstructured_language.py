@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 _MODEL: Final = "en_core_web_sm"
 _ENDINGS: Final = ("ed", "ing")
 _SHORTEST: Final = 5
+"""Letters: shorter words that end like this are rarely verbs (red, king)."""
 _VERBS: Final = frozenset(
     """
     accept add agree allow am answer appear apply are arrive ask be became become been began begin believe bring build
@@ -33,7 +34,7 @@ def _tag(document: Doc) -> Doc:
     """Mark what is probably a verb: all that unstructured asks of tags is whether a text has one."""
     for token in document:
         word = token.lower_
-        verb = word in _VERBS or (len(word) > 4 and word.endswith(("ed", "ing")))
+        verb = word in _VERBS or (len(word) >= _SHORTEST and word.endswith(_ENDINGS))
         token.tag_ = "VB" if verb else "NN"
     return document
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ibid.db.tables import Generation
 from tests.door import LEAVE, QUESTION, Door, made
 
 NUMBERS = count()
@@ -114,11 +115,6 @@ class TestVersions:
         response = door.get(f"/v1/documents/{entry['id']}/versions/1/text")
         assert door.code(response) == (409, "text_not_ready")
         assert response.json()["retryable"] is True
-
-    def test_receipt(self, door: Door, document: dict[str, Any]) -> None:
-        receipt = door.get(f"/v1/documents/{document['id']}/receipt").json()
-        chunks = receipt["chunks"]
-        assert chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"] == 1
 
 
 class TestDelete:
@@ -244,6 +240,19 @@ class TestReindex:
         assert door.get(f"/v1/collections/{collection}").json()["active_generation_id"] == before
         again = door.post(f"/v1/reindexes/{reindex['id']}/rollback")
         assert door.code(again) == (409, "rollback_impossible")
+
+    def test_does_not_go_back_to_what_no_search_could_use(self, door: Door, collection: str) -> None:
+        door.text(collection)
+        door.work()
+        body = {"chunker": {"max_tokens": 30, "min_tokens": 5}}
+        reindex = door.post(f"/v1/collections/{collection}/reindexes", json=body).json()
+        door.work()
+        with door.parts.db.begin() as session:  # as if its folder had been removed
+            session.get_one(Generation, reindex["from_generation_id"]).embedder = "/nowhere/model"
+        back = door.post(f"/v1/reindexes/{reindex['id']}/rollback")
+        assert door.code(back) == (503, "embedder_unavailable")
+        now = door.get(f"/v1/collections/{collection}").json()["active_generation_id"]
+        assert now == reindex["to_generation_id"]
 
     def test_nonsense_is_refused(self, door: Door, collection: str) -> None:
         body = {"chunker": {"max_tokens": 5, "min_tokens": 30}}

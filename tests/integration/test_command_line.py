@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pdfs import Sheet, Words, damaged, make_pdf
 from tests.running import ADMIN_KEY, Server, serving
 from tests.services import postgres_database
 
@@ -96,6 +97,14 @@ class TestIngest:
         assert "1 rejected" in done.stdout
         assert "deep/empty.txt: " in done.stdout
         assert "[empty_file]" in done.stdout
+
+    def test_what_is_missing_of_a_damaged_pdf_is_told(self, ibid: Shell, tmp_path: Path) -> None:
+        sheets = [Sheet([Words(72, 700, text)]) for text in (BORROWING, OPENING)]
+        (tmp_path / "rules.pdf").write_bytes(damaged(make_pdf(sheets), 2))
+        done = ibid("ingest", str(tmp_path), "--collection", "damaged")
+        assert done.returncode == 1
+        assert "1 partially_succeeded" in done.stdout
+        assert "rules.pdf: Page 2 could not be read" in done.stdout
 
     def test_nothing_supported(self, ibid: Shell, tmp_path: Path) -> None:
         done = ibid("ingest", str(tmp_path))

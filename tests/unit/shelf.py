@@ -172,7 +172,12 @@ class Shelf:
                 points.append(Point(chunk_id, dense, Bm25(recipe.sparse).document(match.group()), payload))
             session.add(
                 Indexing(
-                    generation_id=generation_id, version_id=version_id, chunks=len(points), created_at=now()
+                    generation_id=generation_id,
+                    version_id=version_id,
+                    made=len(points),
+                    embedded=len(points),
+                    chunks=len(points),
+                    created_at=now(),
                 )
             )
         self.store.create(generation_id, recipe.dimensions)

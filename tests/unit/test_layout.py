@@ -29,7 +29,7 @@ def layouts(draw: st.DrawFn) -> tuple[tuple[Element, ...], tuple[TextBox, ...], 
         TextBox(start, end, Box(draw(st.integers(1, 99)), *(draw(SHARES) for _ in range(4))))
         for start, end in draw(spans())
     )
-    return elements, boxes, ParseReport("p", 3, 2, (3,), len(elements), 0, 1, ("a warning",))
+    return elements, boxes, ParseReport("p", 3, 1, (3,), (2,), len(elements), 0, 1, ("a warning",))
 
 
 WORDS = (

@@ -7,7 +7,7 @@ from ibid.types import ElementKind, Parsed
 from ingest.canonical import clean
 from ingest.parsing.errors import Encrypted, NoText, Unreadable
 from ingest.parsing.pdf import PdfParser
-from tests.pdfs import LOCKED, Sheet, Words, make_pdf
+from tests.pdfs import LOCKED, Sheet, Words, damaged, make_pdf
 
 PLAN = (
     "The plan pays for visits to any doctor of the network and for most of",
@@ -178,6 +178,32 @@ class TestBoxes:
         start = parsed.text.index(quote)
         assert len(boxes_of(layout, start, start + len(quote))) == 1
         assert len(boxes_of(layout, 0, len(parsed.text))) == 3
+
+
+class TestDamaged:
+    def test_a_page_is_named_and_is_not_called_empty(self, parse):
+        sheets = [Sheet(lines(["One."])), Sheet(lines(["Two."])), Sheet(), Sheet(lines(["Four."]))]
+        parsed = parse(damaged(make_pdf(sheets), 2))
+        assert [element.page for element in parsed.elements] == [1, 4]
+        report = parsed.report
+        assert (report.pages, report.pages_with_text) == (4, 2)
+        assert (report.pages_empty, report.pages_unreadable) == ((3,), (2,))
+        assert report.warnings == (
+            "Page 2 could not be read and cannot be searched. Export the PDF again and upload it.",
+        )
+
+    def test_pages_are_named_in_one_sentence(self, parse):
+        report = parse(damaged(make_pdf([Sheet(lines(PLAN))] * 12), 3, 11)).report
+        assert report.pages_unreadable == (3, 11)
+        assert report.warnings[0].startswith("Pages 3, 11 could not be read")
+
+    def test_nothing_but_damaged_pages_is_refused(self, parse):
+        with pytest.raises(Unreadable, match=r"No page .+\. .+\."):
+            parse(damaged(make_pdf([Sheet(lines(PLAN))] * 2), 1, 2))
+
+    def test_pages_without_text_are_not_damaged(self, parse):
+        report = parse(make_pdf([Sheet(lines(PLAN)), Sheet()])).report
+        assert (report.pages_empty, report.pages_unreadable, report.warnings) == ((2,), (), ())
 
 
 class TestRefusing:

@@ -26,13 +26,6 @@ export function toUtf16(text: string, span: Span): Span | null {
   return end === null ? null : { start, end };
 }
 
-/** How many code points a text has. */
-export function codePointLength(text: string): number {
-  let count = 0;
-  for (let at = 0; at < text.length; at += width(text, at)) count += 1;
-  return count;
-}
-
 /** The units of `window` with `marked` apart; `marked` must lie inside `window`. */
 export function excerpt(text: string, window: Span, marked: Span): Excerpt {
   return {

@@ -1,15 +1,12 @@
 /** Words for what the API says in codes and numbers. */
 
 const STAGES: Record<string, string> = {
-  parse: "Reading the file",
   parsing: "Reading the file",
-  chunk: "Cutting into passages",
   chunking: "Cutting into passages",
-  embed: "Embedding",
   embedding: "Embedding",
-  index: "Storing",
   indexing: "Storing",
-  store: "Storing",
+  removing: "Removing",
+  building: "Building the new index",
 };
 
 /** What a job does in a stage; a stage this page does not know is shown by its own name. */
@@ -20,9 +17,6 @@ export function stageOf(stage: string | null): string {
 
 const REASONS: Record<string, string> = {
   insufficient_evidence: "No passage says enough about this.",
-  nothing_found: "No passage is close to this question.",
-  no_documents: "This collection has no documents yet.",
-  unsupported: "No sentence of the answer was supported by the documents.",
   interrupted: "The server was restarted while it was answering. Ask again.",
 };
 

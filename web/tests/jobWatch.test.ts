@@ -4,7 +4,16 @@ import type { Job, JobState } from "../src/api/types";
 import { JobWatch } from "../src/state/jobWatch";
 
 function job(id: string, state: JobState): Job {
-  return { id, state, stage: null, progress: null, attempt: 1, queue_position: null, error: null };
+  return {
+    id,
+    state,
+    stage: null,
+    progress: null,
+    attempt: 1,
+    queue_position: null,
+    error: null,
+    statistics: {},
+  };
 }
 
 /** Jobs in memory: a stream tells of its job each time `set` changes it. */

@@ -36,6 +36,8 @@ export interface Job {
   attempt: number;
   queue_position: number | null;
   error: { code: string; message: string } | null;
+  /** Of a finished ingest: among other things, sentences on what is missing. */
+  statistics: { warnings?: string[] };
 }
 
 /** A document as listed. Named so that it does not hide the browser's own `Document`. */

@@ -8,8 +8,20 @@ interface Props {
   job: Job | null;
 }
 
-/** What a job is doing and how far it has come, or why it failed. */
+/** What a job is doing and how far it has come, why it failed, or what it left out. */
 export function JobProgress({ name, state, job }: Props) {
+  if (state === "partially_succeeded") {
+    const warnings = job?.statistics.warnings ?? [];
+    return (
+      <>
+        {warnings.map((warning) => (
+          <p key={warning} class="row-note" data-testid="job-warning">
+            {warning}
+          </p>
+        ))}
+      </>
+    );
+  }
   // A job that succeeded in the end may still carry what its first attempt died of.
   if (job?.error && hasEnded(state) && state !== "succeeded") {
     return (

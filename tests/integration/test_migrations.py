@@ -1,0 +1,52 @@
+"""What migrations make of rows that are there."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+
+from ibid.db import schema
+from ibid.db.session import Database
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    made = Database(f"sqlite:///{tmp_path / 'ibid.db'}")
+    yield made
+    made.dispose()
+
+
+def upgrade(db: Database, revision: str) -> None:
+    config = schema.config()
+    with db.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+def insert(raw: sqlite3.Connection, table: str, **values: str | int) -> None:
+    """A row; what it must have and is not told is 0."""
+    needed = [name for _, name, _, must, *_ in raw.execute(f"PRAGMA table_info({table})") if must]
+    row = dict.fromkeys(needed, 0) | values
+    marks = ", ".join("?" * len(row))
+    raw.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+
+
+class TestChunksMade:
+    def test_what_is_stored_was_made(self, db: Database, tmp_path: Path) -> None:
+        upgrade(db, "0001")
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            insert(raw, "collections", id="c")
+            insert(raw, "generations", id="g", collection_id="c")
+            insert(raw, "documents", id="d", collection_id="c")
+            insert(raw, "blobs", id="b")
+            insert(raw, "versions", id="v", document_id="d", blob_id="b", receipt='{"pages": null}')
+            insert(raw, "indexings", generation_id="g", version_id="v", chunks=7)
+            raw.commit()
+        upgrade(db, "0002")
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            assert raw.execute("SELECT made, embedded, chunks FROM indexings").fetchall() == [(7, 0, 7)]
+            assert raw.execute("SELECT receipt FROM versions").fetchall() == [("{}",)]

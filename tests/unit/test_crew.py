@@ -1,0 +1,166 @@
+"""One worker process: what becomes of a batch that goes wrong, and the pulse that beats beside the work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ibid import claims, leases
+from ibid.bootstrap import Parts, open_parts
+from ibid.embedding.hashing import HashingEmbedder
+from ibid.embedding.port import EmbedderUnavailable
+from ibid.embedding.registry import EmbedderPool
+from ibid.types import JobState, Scope
+from tests.running import eventually
+from tests.unit.shop import FACTS, Shop
+from worker import housekeeping
+from worker.crew import Crew
+
+
+@pytest.fixture
+def shop(parts: Parts, admin: Scope) -> Shop:
+    """With a pulse that a test need not wait for."""
+    settings = parts.settings.model_copy(update={"sweep_seconds": 0.05})
+    return Shop(
+        open_parts(settings, db=parts.db, store=parts.store, blobs=parts.blobs, nudge=parts.nudge), admin
+    )
+
+
+@pytest.fixture
+def crew(shop: Shop) -> Crew:
+    return Crew(shop.parts, shop.tools)
+
+
+@contextmanager
+def beating(crew: Crew) -> Iterator[None]:
+    crew.start()
+    try:
+        yield
+    finally:
+        crew.stop()
+
+
+def broken(text: str) -> None:
+    if text.startswith("bad"):
+        raise ZeroDivisionError
+
+
+class TestTakeBatch:
+    def test_of_nothing(self, crew: Crew) -> None:
+        assert crew.take_batch() is False
+
+    def test_of_several(self, shop: Shop, crew: Crew) -> None:
+        accepted = [shop.upload(FACTS, f"{n}.txt") for n in range(3)]
+        assert crew.take_batch() is True
+        assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+        assert {shop.job(one.job_id).worker for one in accepted} == {crew.name}
+        assert crew.take_batch() is False
+
+    def test_a_bug_costs_the_others_nothing_but_time(self, shop: Shop, crew: Crew) -> None:
+        shop.reader.before = broken
+        good, bad = shop.upload(FACTS), shop.upload("bad", "bad.txt")
+        assert crew.take_batch() is True
+        for one in (good, bad):
+            job = shop.job(one.job_id)
+            assert (job.state, job.failures, job.alone) == (JobState.QUEUED, 0, True)
+        for _ in range(1 + shop.parts.settings.max_attempts):
+            shop.due_now()
+            assert crew.take_batch() is True
+        shop.due_now()
+        assert crew.take_batch() is False
+        assert (shop.state(good.job_id), shop.job(good.job_id).attempt) == (JobState.SUCCEEDED, 2)
+        failed = shop.job(bad.job_id)
+        assert (failed.state, failed.error_code) == (JobState.FAILED, "internal")
+        assert failed.attempt == 1 + shop.parts.settings.max_attempts
+        assert failed.retryable
+        assert "ZeroDivisionError" not in (failed.error_message or "")
+
+    def test_what_is_away_is_waited_for_and_nobody_is_blamed(self, shop: Shop) -> None:
+        encoder = Encoder()
+        crew = Crew(shop.parts, replace(shop.tools, encoders=EmbedderPool(lambda _: encoder)))
+        accepted = [shop.upload(FACTS), shop.upload("Another text.", "another.txt")]
+        assert crew.take_batch() is True
+        for one in accepted:
+            job = shop.job(one.job_id)
+            assert (job.state, job.failures, job.alone) == (JobState.QUEUED, 0, False)
+            assert job.error_code == "embedder_unavailable"
+        encoder.away = False
+        shop.due_now()
+        assert crew.take_batch() is True
+        assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+
+
+class Encoder(HashingEmbedder):
+    """One that is away."""
+
+    away = True
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        if self.away:
+            raise EmbedderUnavailable("The encoder's file is away.")
+        return super().encode(texts)
+
+
+class TestPulse:
+    def test_renews_the_lease_while_its_job_is_worked_on(self, shop: Shop, crew: Crew) -> None:
+        accepted = shop.upload(FACTS)
+
+        def lease() -> datetime:
+            until = shop.job(accepted.job_id).lease_until
+            assert until is not None
+            return until
+
+        def wait(_text: str) -> None:
+            first = lease()
+            eventually(lambda: lease() > first, what="another lease")
+
+        shop.reader.before = wait
+        with beating(crew):
+            assert crew.take_batch() is True
+        assert (shop.state(accepted.job_id), shop.job(accepted.job_id).attempt) == (JobState.SUCCEEDED, 1)
+
+    def test_announces_what_waits(self, shop: Shop, crew: Crew) -> None:
+        shop.upload(FACTS)
+        before = shop.parts.nudge.sent
+        with beating(crew):
+            eventually(lambda: shop.parts.nudge.sent > before, what="a nudge")
+
+    def test_finds_the_jobs_of_lost_workers(self, shop: Shop, crew: Crew) -> None:
+        id_ = lose(shop)
+        with beating(crew):
+            eventually(lambda: shop.state(id_) == JobState.QUEUED, what="the sweep")
+
+    def test_leaves_sweeping_to_whoever_does_it(self, shop: Shop, crew: Crew) -> None:
+        id_ = lose(shop)
+        shop.upload("Another text.", "another.txt")
+        with shop.parts.db.begin() as session:
+            assert leases.take(session, "sweep", "another worker", timedelta(hours=1))
+        before = shop.parts.nudge.sent
+        with beating(crew):
+            eventually(lambda: shop.parts.nudge.sent > before + 2, what="three beats")
+        assert shop.state(id_) == JobState.RUNNING
+
+    def test_goes_on_after_an_error(self, shop: Shop, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+        sweep = housekeeping.sweep
+
+        def fail_once(*_: object) -> None:
+            monkeypatch.setattr(housekeeping, "sweep", sweep)
+            raise ZeroDivisionError
+
+        id_ = lose(shop)
+        monkeypatch.setattr(housekeeping, "sweep", fail_once)
+        with beating(crew):
+            eventually(lambda: shop.state(id_) == JobState.QUEUED, what="the next sweep")
+        assert housekeeping.sweep is sweep
+
+
+def lose(shop: Shop) -> str:
+    """A job whose worker is gone."""
+    shop.upload(FACTS)
+    (held,) = shop.claim()
+    with shop.parts.db.begin() as session:
+        claims.disown(session)
+    return held.id

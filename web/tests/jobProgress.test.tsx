@@ -1,0 +1,26 @@
+// @vitest-environment happy-dom
+import { render } from "preact";
+import { describe, expect, it } from "vitest";
+import type { Job } from "../src/api/types";
+import { JobProgress } from "../src/components/JobProgress";
+
+const job: Job = {
+  id: "job_1",
+  state: "partially_succeeded",
+  stage: "indexing",
+  progress: null,
+  attempt: 2,
+  queue_position: null,
+  error: { code: "vector_store_unavailable", message: "What the first attempt died of." },
+  statistics: { warnings: ["Page 2 could not be read.", "3 words were left out."] },
+};
+
+describe("JobProgress", () => {
+  it("says what is missing of a document that is partly ready", () => {
+    const root = document.createElement("div");
+    render(<JobProgress name="plan.pdf" state={job.state} job={job} />, root);
+    const notes = [...root.querySelectorAll("[data-testid=job-warning]")].map((note) => note.textContent);
+    expect(notes).toEqual(job.statistics.warnings);
+    expect(root.textContent).not.toContain("died");
+  });
+});
