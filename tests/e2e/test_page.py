@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from ibid.db.tables import ChunkRow, Version
 from ibid.vectors.edge import EdgeVectorStore
 from tests.main_job import DOCUMENTS
-from tests.running import ENDED, Server, new_collection, serving
+from tests.running import ADMIN_KEY, ENDED, Server, new_collection, serving
 
 CHROMIUM = os.environ.get("IBID_TEST_CHROMIUM") or shutil.which("chromium")
 DIST = Path(__file__).parents[2] / "web" / "dist" / "index.html"
@@ -78,6 +78,14 @@ def link(server: Server) -> str:
     return found[-1]
 
 
+def sign_in(page: Page, server: Server) -> None:
+    """With the key, as somebody does who has no link: each works once."""
+    page.goto(server.url)
+    expect(page.get_by_test_id("sign-in")).to_be_visible()
+    page.get_by_test_id("api-key").fill(ADMIN_KEY)
+    page.get_by_test_id("sign-in-submit").click()
+
+
 class TestPage:
     def test_link_upload_ask_and_citation(self, page: Page, server: Server, tmp_path: Path) -> None:
         page.goto(link(server))
@@ -111,16 +119,11 @@ class TestPage:
         keep(page, "answered")
 
     def test_without_a_link_it_asks_to_sign_in(self, page: Page, server: Server) -> None:
-        page.goto(server.url)
-        expect(page.get_by_test_id("sign-in")).to_be_visible()
-        page.get_by_test_id("api-key").fill("test-admin-key-0123456789")
-        page.get_by_test_id("sign-in-submit").click()
+        sign_in(page, server)
         expect(page.get_by_test_id("collection-chooser")).to_contain_text("sample")
 
     def test_a_question_that_the_documents_do_not_answer(self, page: Page, server: Server) -> None:
-        page.goto(server.url)
-        page.get_by_test_id("api-key").fill("test-admin-key-0123456789")
-        page.get_by_test_id("sign-in-submit").click()
+        sign_in(page, server)
         page.get_by_test_id("collection-chooser").select_option(label="sample")
         expect(page.locator("[data-testid=document-row][data-state=succeeded]")).to_have_count(
             6, timeout=PATIENCE
@@ -139,7 +142,7 @@ class TestComfort:
         page = browser.new_page(color_scheme="dark")
         page.goto(server.url)
         step_to(page, "api-key")
-        page.keyboard.type("test-admin-key-0123456789")
+        page.keyboard.type(ADMIN_KEY)
         page.keyboard.press("Enter")
         expect(page.locator("[data-testid=document-row][data-state=succeeded]")).to_have_count(
             6, timeout=PATIENCE
@@ -165,7 +168,7 @@ class TestComfort:
     def test_files_dropped_anywhere(self, page: Page, server: Server) -> None:
         with server.client() as client:
             new_collection(client, "dropped")
-        page.goto(link(server))
+        sign_in(page, server)
         page.get_by_test_id("collection-chooser").select_option(label="dropped")
         expect(page.get_by_test_id("collection-chooser").locator("option:checked")).to_have_text("dropped")
         carried = page.evaluate_handle(
