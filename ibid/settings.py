@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     embedder: str = Field(
         BUNDLED_EMBEDDER, description="a sentence-transformers name or folder, for new collections"
     )
-    embed_threads: int = Field(0, ge=0, description="threads of one encoder; 0: as many as there are cores")
+    embed_threads: int = Field(
+        0, ge=0, description="threads of one encoder; 0: the cores, shared among the processes of a worker"
+    )
     chat_model: str = Field(
         "extractive", description="the model that answers, unless a question names another"
     )

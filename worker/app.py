@@ -24,9 +24,8 @@ first_children_made = threading.Event()
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery has no types
 def work() -> None:
-    """Look for waiting jobs; if there were any, there may be more."""
-    if crews[0].take_batch():
-        crews[0].parts.nudge.send()
+    """Look for waiting jobs, and work on a batch of them."""
+    crews[0].take_batch()
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types

@@ -48,13 +48,19 @@ class Crew:
         self.parts.close()
 
     def take_batch(self) -> bool:
-        """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time."""
+        """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time.
+
+        What still waits is announced before the work begins, so that idle crews take it; the last to claim tells nobody.
+        """
         with self.parts.db.begin() as session:
             batch = claims.claim(
                 session, self.name, lease=self._lease, limit=self.parts.settings.batch_documents
             )
+            more = claims.waiting(session)
         if not batch:
             return False
+        if more:
+            self.parts.nudge.send()
         with self._holding(batch):
             try:
                 work(self.tools, batch)

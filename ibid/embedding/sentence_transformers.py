@@ -85,8 +85,11 @@ class SentenceTransformersEmbedder:
 
     @classmethod
     def from_settings(cls, name: str, settings: Settings) -> Self:
-        """The encoder of this name with the threads the settings give it."""
-        return cls(name, threads=settings.embed_threads)
+        """The encoder of this name with the threads the settings give it, or its share of the cores.
+
+        Each process of a worker has an encoder; more threads than cores would wait for one another.
+        """
+        return cls(name, threads=settings.embed_threads or max(1, _cores() // settings.worker_processes))
 
     @property
     def name(self) -> str:

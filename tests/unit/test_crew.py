@@ -59,6 +59,20 @@ class TestTakeBatch:
         assert {shop.job(one.job_id).worker for one in accepted} == {crew.name}
         assert crew.take_batch() is False
 
+    def test_calls_others_to_what_still_waits_before_it_works(self, shop: Shop) -> None:
+        settings = shop.parts.settings.model_copy(update={"batch_documents": 2})
+        crew = Crew(replace(shop.parts, settings=settings), shop.tools)
+        for n in range(3):
+            shop.upload(f"Note {n}.", f"{n}.txt")
+        nudge = shop.parts.nudge
+        called: list[int] = []
+        shop.reader.before = lambda _: called.append(nudge.sent)
+        before = nudge.sent
+        assert crew.take_batch()
+        assert called == [before + 1, before + 1]
+        assert crew.take_batch()
+        assert nudge.sent == before + 1, "nothing waits: nobody is called"
+
     def test_a_bug_costs_the_others_nothing_but_time(self, shop: Shop, crew: Crew) -> None:
         shop.reader.before = broken
         good, bad = shop.upload(FACTS), shop.upload("bad", "bad.txt")
