@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 PYTHON ?=
 # An extra package index for torch, see README: on plain Linux it saves gigabytes of CUDA packages.
 TORCH_INDEX ?=
-# How many test processes run side by side.
-TEST_PROCESSES ?= 2
+# How many test processes run side by side; more than there are cores, since tests often wait for what they started.
+TEST_PROCESSES ?= 3
 # Further arguments for pytest: make unit ARGS="-k spans -x"
 ARGS ?=
 
@@ -41,7 +41,11 @@ test: $(VENV)/dev.stamp page  ## every test: contracts, unit, integration, end t
 
 .PHONY: unit
 unit: $(VENV)/dev.stamp  ## no services and no worker processes: seconds
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile tests/contracts tests/unit $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile tests/unit $(ARGS)
+
+.PHONY: contracts
+contracts: $(VENV)/dev.stamp  ## what every backend of a port must do, on each of them
+	@$(BIN)/pytest -n auto --dist loadfile tests/contracts $(ARGS)
 
 .PHONY: integration
 integration: $(VENV)/dev.stamp  ## real PostgreSQL, RabbitMQ and Redis, real worker processes
