@@ -83,6 +83,7 @@ def main() -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app.worker_main(
         [
+            "--quiet",  # no banner: on one machine it would push the link and the key off the screen
             "worker",
             "--pool=prefork",
             f"--concurrency={settings.worker_processes}",
