@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,8 +108,7 @@ class Server:
         """kill -9 of the worker with all its children."""
         pid = eventually(self.worker_pid, what="a worker")
         assert pid is not None
-        for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
-            process.kill()
+        _kill_family(pid)
 
     def stop(self) -> int:
         assert self.process is not None
@@ -156,16 +155,16 @@ def end_family(process: subprocess.Popen[bytes] | None) -> None:
     """Kill a process and all its descendants that are still there."""
     if process is None:
         return
-    try:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    except psutil.NoSuchProcess:
-        family = []
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
+    with suppress(psutil.NoSuchProcess):  # it ended before
+        _kill_family(process.pid)
     process.wait()
+
+
+def _kill_family(pid: int) -> None:
+    """A process and its descendants; those that ended by themselves meanwhile, as a parse does, need no killing."""
+    for member in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
 
 
 def new_collection(client: httpx.Client, name: str) -> str:
