@@ -179,11 +179,17 @@ def abandon(session: Session, generation_id: str, state: str) -> None:
     jobs.enqueue(session, JobKind.PURGE, generation.collection_id, generation_id=generation_id)
 
 
+def kept_recipe(session: Session, scope: Scope, reindex_id: str) -> Recipe | None:
+    """How the generation was made that a rollback would go back to; None if it is no longer kept for that."""
+    former = session.get_one(Generation, get(session, scope, reindex_id).from_generation_id)
+    return recipe_of(former) if former.state == "standby" else None
+
+
 def roll_back(session: Session, scope: Scope, reindex_id: str) -> Reindex:
     """Answer from the former generation again, in this commit; it was kept up to date since the switch."""
     reindex = get(session, scope, reindex_id)
     collection = lock_collection(session, reindex.collection_id)
-    former = session.get_one(Generation, reindex.from_generation_id, populate_existing=True)
+    former = session.get_one(Generation, reindex.from_generation_id)
     current = collection.active_generation_id == reindex.to_generation_id
     if reindex.state != "switched" or not current or former.state != "standby":
         raise RollbackImpossible(

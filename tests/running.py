@@ -40,6 +40,24 @@ def eventually(look: Callable[[], T], *, within: float = 60.0, what: str = "cond
     return value
 
 
+def without_settings() -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`ibid …`, run to its end. The umask is the usual one, under which others may read new files."""
+    return subprocess.run(
+        [sys.executable, "-m", "ibid.cli", *arguments],
+        env=without_settings() | {"COLUMNS": "400", **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        umask=0o022,
+        check=False,
+    )
+
+
 @dataclass
 class Server:
     """`ibid serve` as a child process on its own data directory and port."""
@@ -71,14 +89,7 @@ class Server:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`ibid …` with the server's settings, run to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "ibid.cli", *arguments],
-            env=self.full_environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return command(*arguments, **self.full_environment())
 
     def is_ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
@@ -130,8 +141,7 @@ class Server:
 
     def full_environment(self) -> dict[str, str]:
         """That of the server's process, and of commands which find it by its data directory."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
-        return kept | {
+        return without_settings() | {
             "IBID_DATA_DIR": str(self.folder / "data"),
             "IBID_PORT": str(self.port),
             "IBID_ADMIN_KEY": ADMIN_KEY,

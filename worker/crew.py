@@ -56,7 +56,7 @@ class Crew:
             batch = claims.claim(
                 session, self.name, lease=self._lease, limit=self.parts.settings.batch_documents
             )
-            more = claims.waiting(session)
+            more = bool(batch) and claims.waiting(session)
         if not batch:
             return False
         if more:

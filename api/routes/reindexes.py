@@ -108,10 +108,9 @@ def get_reindex(reindex_id: str, found: Admin, wired: Wired) -> ReindexView:
 def roll_back(reindex_id: str, found: Admin, wired: Wired, once: OnceDep) -> Response:
     """Answer from the former generation again, at once."""
     with wired.parts.db.read() as session:
-        row = generations.get(session, found.scope, reindex_id)
-        former = session.get_one(Generation, row.from_generation_id)
-    if former.state == "standby":  # loaded before readers are sent there: the next search needs it
-        encoder_for(wired.parts.encoders, generations.recipe_of(former))
+        recipe = generations.kept_recipe(session, found.scope, reindex_id)
+    if recipe is not None:  # loaded before readers are sent there: the next search needs it
+        encoder_for(wired.parts.encoders, recipe)
 
     def back(session: Session) -> ReindexView:
         row = generations.roll_back(session, found.scope, reindex_id)

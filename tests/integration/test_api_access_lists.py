@@ -1,6 +1,5 @@
 """Access lists of collections and documents: who is named as user, group or key sees the thing, for others there is none."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -8,7 +7,7 @@ import pytest
 from httpx2 import Response
 
 from ibid import keys
-from tests.door import LEAVE, QUESTION, Door, made
+from tests.door import LEAVE, QUESTION, Door
 
 NUMBERS = count()
 
@@ -31,12 +30,6 @@ class Visitor:
     def id(self) -> str:
         with self.door.parts.db.read() as session:
             return keys.holder(session, self.key).id
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with made(tmp_path_factory.mktemp("lists")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

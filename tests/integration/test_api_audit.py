@@ -1,6 +1,6 @@
 """The audit trail: each action leaves one row that names who, for whom, and the thing; a refused one leaves none."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -11,16 +11,10 @@ from sqlalchemy import select
 
 from ibid import keys
 from ibid.db.tables import Audit
-from tests.door import LEAVE, QUESTION, Door, made
+from tests.door import LEAVE, QUESTION, Door
 
 NUMBERS = count()
 ANN = {"Ibid-User": "ann", "Ibid-Groups": "staff"}
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with made(tmp_path_factory.mktemp("audit")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

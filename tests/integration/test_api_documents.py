@@ -1,21 +1,14 @@
 """Uploads, documents, versions, lists and deletions over HTTP."""
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 
 from ibid.db.tables import Generation
-from tests.door import LEAVE, QUESTION, Door, made
+from tests.door import LEAVE, QUESTION, Door
 
 NUMBERS = count()
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with made(tmp_path_factory.mktemp("documents")) as running:
-        yield running
 
 
 @pytest.fixture

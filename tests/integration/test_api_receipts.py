@@ -1,13 +1,12 @@
 """Receipts over HTTP: one shape at any time, damaged PDFs through the real parser, and what OpenAPI says of both."""
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 
-from tests.door import LEAVE, Door, made
+from tests.door import LEAVE, Door
 from tests.pdfs import Sheet, Words, damaged, make_pdf
 
 NUMBERS = count()
@@ -26,12 +25,6 @@ SHAPE = {
     "warnings": list,
     "seconds": {"parse": float, "chunk": float, "embed": float, "index": float},
 }
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with made(tmp_path_factory.mktemp("receipts")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """The command line as people use it: a process of its own, against a real server, or without one."""
 
 import json
-import os
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.pdfs import Sheet, Words, damaged, make_pdf
-from tests.running import ADMIN_KEY, Server, serving
+from tests.running import ADMIN_KEY, Server, command, serving
 from tests.services import postgres_database
 
 pytestmark = pytest.mark.slow
@@ -21,20 +19,6 @@ OPENING = "The reading room opens at nine in the morning. It closes at six in th
 QUESTION = "How many books may a member borrow at a time?"
 # What is asked here does not depend on what the vectors mean; this encoder needs no seconds to load.
 QUICK = {"IBID_EMBEDDER": "hashing", "IBID_SAMPLE": "false"}
-
-
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `ibid …` to its end. The umask is the usual one, under which others may read new files."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
-    return subprocess.run(
-        [sys.executable, "-m", "ibid.cli", *arguments],
-        env=kept | {"COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        umask=0o022,
-        check=False,
-    )
 
 
 class Shell:

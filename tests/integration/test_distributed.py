@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import pytest
@@ -21,7 +20,7 @@ from ibid.errors import Unavailable
 from ibid.nudge.celery import QUEUE, check_broker
 from ibid.settings import Settings
 from tests.main_job import MainJob
-from tests.running import Server, await_jobs, end_family, eventually, new_collection, serving, upload
+from tests.running import Server, await_jobs, command, end_family, eventually, new_collection, serving, upload
 from tests.services import RABBITMQ, REDIS, missing, postgres_database
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -74,7 +73,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, broker: str, s3: dict[str, 
         }
         if QDRANT:
             environment["IBID_QDRANT_URL"] = QDRANT
-        run(environment, folder, "db", "upgrade")
+        upgraded = command("db", "upgrade", **environment, IBID_DATA_DIR=str(folder / "data"))
+        assert upgraded.returncode == 0, upgraded.stderr
         with serving(folder, **environment) as running:
             workers = [start_worker(running) for _ in range(2)] if QDRANT else []
             yield running
@@ -82,22 +82,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, broker: str, s3: dict[str, 
                 end_family(worker)
 
 
-def run(environment: dict[str, str], folder: Path, *command: str) -> None:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
-    subprocess.run(
-        [sys.executable, "-m", "ibid.cli", *command],
-        check=True,
-        timeout=120,
-        env=inherited | environment | {"IBID_DATA_DIR": str(folder / "data")},
-    )
-
-
 def start_worker(server: Server) -> subprocess.Popen[bytes]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
     with server.log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "ibid.cli", "worker"],
-            env=inherited | server.environment,
+            env=server.full_environment(),
             stdout=output,
             stderr=output,
         )

@@ -1,15 +1,12 @@
 """`ibid doctor` as a process: what it finds, what it says to do, and that it waits for nothing and makes nothing."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ibid.db import schema
-from tests.running import ADMIN_KEY, free_port, serving
+from tests.running import ADMIN_KEY, command, free_port, serving
 
 pytestmark = pytest.mark.slow
 QUICK = {"IBID_EMBEDDER": "hashing"}
@@ -17,15 +14,7 @@ QUICK = {"IBID_EMBEDDER": "hashing"}
 
 def doctor(data: Path, **environment: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Its exit status, and the level and text of each finding by name."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ibid.cli", "doctor"],
-        env=kept | {"COLUMNS": "400", "IBID_DATA_DIR": str(data), **QUICK, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = command("doctor", **{"IBID_DATA_DIR": str(data), **QUICK, **environment})
     assert "Traceback" not in done.stderr, done.stderr
     rows = [
         [cell.strip() for cell in line.split("│")[1:4]] for line in done.stdout.splitlines() if "│" in line

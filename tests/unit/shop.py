@@ -64,6 +64,14 @@ class Shop:
         with self.parts.db.begin() as session:
             return claims.claim(session, "w", lease=LEASE, limit=16)
 
+    def lose(self) -> str:
+        """A job whose worker is gone."""
+        self.upload(FACTS)
+        (held,) = self.claim()
+        with self.parts.db.begin() as session:
+            claims.disown(session)
+        return held.id
+
     def work(self) -> None:
         """Work until nothing is due."""
         while claims := self.claim():

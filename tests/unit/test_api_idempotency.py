@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 from sqlalchemy import delete, func, select, update
 
 from ibid import replies

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from ibid import claims, leases
+from ibid import leases
 from ibid.bootstrap import Parts, open_parts
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.port import EmbedderUnavailable
@@ -143,12 +143,12 @@ class TestPulse:
             eventually(lambda: shop.parts.nudge.sent > before, what="a nudge")
 
     def test_finds_the_jobs_of_lost_workers(self, shop: Shop, crew: Crew) -> None:
-        id_ = lose(shop)
+        id_ = shop.lose()
         with beating(crew):
             eventually(lambda: shop.state(id_) == JobState.QUEUED, what="the sweep")
 
     def test_leaves_sweeping_to_whoever_does_it(self, shop: Shop, crew: Crew) -> None:
-        id_ = lose(shop)
+        id_ = shop.lose()
         shop.upload("Another text.", "another.txt")
         with shop.parts.db.begin() as session:
             assert leases.take(session, "sweep", "another worker", timedelta(hours=1))
@@ -164,17 +164,8 @@ class TestPulse:
             monkeypatch.setattr(housekeeping, "sweep", sweep)
             raise ZeroDivisionError
 
-        id_ = lose(shop)
+        id_ = shop.lose()
         monkeypatch.setattr(housekeeping, "sweep", fail_once)
         with beating(crew):
             eventually(lambda: shop.state(id_) == JobState.QUEUED, what="the next sweep")
         assert housekeeping.sweep is sweep
-
-
-def lose(shop: Shop) -> str:
-    """A job whose worker is gone."""
-    shop.upload(FACTS)
-    (held,) = shop.claim()
-    with shop.parts.db.begin() as session:
-        claims.disown(session)
-    return held.id

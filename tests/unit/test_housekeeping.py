@@ -43,15 +43,6 @@ def purges(shop: Shop) -> int:
         return session.scalar(select(func.count()).where(Job.kind == JobKind.PURGE)) or 0
 
 
-def lose(shop: Shop) -> str:
-    """A job whose worker is gone."""
-    shop.upload(FACTS)
-    (held,) = shop.claim()
-    with shop.parts.db.begin() as session:
-        claims.disown(session)
-    return held.id
-
-
 def supersede(shop: Shop) -> None:
     for text in (FACTS, "Another bridge."):
         shop.upload(text)
@@ -81,7 +72,7 @@ def answering(shop: Shop) -> str:
 
 class TestLost:
     def test_a_job_is_queued_again_and_announced(self, shop: Shop) -> None:
-        id_ = lose(shop)
+        id_ = shop.lose()
         before = shop.parts.nudge.sent
         sweep(shop)
         assert shop.state(id_) == JobState.QUEUED
@@ -93,14 +84,14 @@ class TestLost:
         def fail(*_: object) -> None:
             raise RuntimeError("a bug in the rest of the sweep")
 
-        id_ = lose(shop)
+        id_ = shop.lose()
         monkeypatch.setattr(records, "end_interrupted", fail)
         with pytest.raises(RuntimeError):
             sweep(shop)
         assert shop.state(id_) == JobState.QUEUED
 
     def test_a_job_fails_after_as_many_attempts_as_the_setting_says(self, shop: Shop) -> None:
-        id_ = lose(shop)
+        id_ = shop.lose()
         for _ in range(shop.parts.settings.max_attempts - 1):
             sweep(shop)
             shop.due_now()
