@@ -16,10 +16,14 @@ from ibid.types import JobState, ParseReport
 
 @dataclass(frozen=True, slots=True)
 class PageCounts:
-    """`total` is None where the format has no pages. Empty pages were read and hold no text; unreadable ones may."""
+    """`total` is None where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
+
+    The text of those in `ocr` was recognised from their picture.
+    """
 
     total: int | None = None
     with_text: int | None = None
+    ocr: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
     unreadable: tuple[int, ...] = ()
 
@@ -31,6 +35,8 @@ class ElementCounts:
     total: int | None = None
     tables: int | None = None
     images_skipped: int | None = None
+    links: int | None = None
+    hidden_characters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Receipt:
     parser: str | None = None
     pages: PageCounts = PageCounts()
     characters: int | None = None
+    languages: tuple[str, ...] = ()
     elements: ElementCounts = ElementCounts()
     chunks: ChunkCounts = ChunkCounts()
     warnings: tuple[str, ...] = ()
@@ -120,14 +127,23 @@ def _so_far(session: Session, version: Version, state: JobState, seconds: Mappin
         parser=report.parser,
         pages=_pages(report),
         characters=len(parse.text),
-        elements=ElementCounts(report.elements, report.tables, report.images_skipped),
+        languages=report.languages,
+        elements=ElementCounts(
+            report.elements, report.tables, report.images_skipped, report.links, report.hidden_characters
+        ),
         warnings=report.warnings + _disagreement(receipt.chunks),
         seconds=StageSeconds(**spent),
     )
 
 
 def _pages(report: ParseReport) -> PageCounts:
-    return PageCounts(report.pages, report.pages_with_text, report.pages_empty, report.pages_unreadable)
+    return PageCounts(
+        report.pages,
+        report.pages_with_text,
+        report.pages_ocr,
+        report.pages_empty,
+        report.pages_unreadable,
+    )
 
 
 def _disagreement(chunks: ChunkCounts) -> tuple[str, ...]:

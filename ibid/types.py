@@ -42,6 +42,7 @@ class ElementKind(StrEnum):
     CAPTION = "caption"
     HEADER = "header"
     FOOTER = "footer"
+    HIDDEN = "hidden"
     METADATA = "metadata"
     OTHER = "other"
 
@@ -61,7 +62,9 @@ class Element:
 class ParseReport:
     """What a parser saw: counts of pages and elements, and warnings in words.
 
-    Empty pages were read and hold no text; unreadable ones could not be read, so that nobody knows.
+    Empty pages were read and hold no text; unreadable ones could not be read, so that nobody knows. The text of
+    `pages_ocr` was recognised from their picture. `hidden_characters` counts text that the file holds and no reader of
+    it would see. `languages` are ISO 639-1 codes, the most used first.
     """
 
     parser: str
@@ -69,15 +72,27 @@ class ParseReport:
     pages_with_text: int | None = None
     pages_empty: tuple[int, ...] = ()
     pages_unreadable: tuple[int, ...] = ()
+    pages_ocr: tuple[int, ...] = ()
     elements: int = 0
     tables: int = 0
     images_skipped: int = 0
+    links: int = 0
+    hidden_characters: int = 0
+    languages: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file inside a document, such as one attached to a mail: its name as given there (never a path), its bytes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    r"""A document as text: the canonical text, its elements in order, and the boxes of its words.
+    r"""A document as text: the canonical text, its elements in order, the boxes of its words, and files inside it.
 
     `text` holds no U+0000, no lone surrogate, and only `\n` as a line end. Elements are disjoint and ascending;
     `boxes` are ascending and empty for formats without pages.
@@ -87,6 +102,7 @@ class Parsed:
     elements: tuple[Element, ...]
     boxes: tuple[TextBox, ...]
     report: ParseReport
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

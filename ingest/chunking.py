@@ -17,7 +17,7 @@ from ibid.types import Chunk, ChunkerConfig, Element, ElementKind, Parsed
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
-_LEFT_OUT: Final = frozenset({ElementKind.HEADER, ElementKind.FOOTER})
+_LEFT_OUT: Final = frozenset({ElementKind.HEADER, ElementKind.FOOTER, ElementKind.HIDDEN})
 _HEADINGS: Final = frozenset({ElementKind.TITLE, ElementKind.HEADING})
 _BY_LINE: Final = frozenset({ElementKind.TABLE, ElementKind.CODE})
 _LINE: Final = re.compile(r"\S[^\n]*")
@@ -55,7 +55,7 @@ class _Run:
 
 
 def chunk(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> tuple[Chunk, ...]:
-    """The chunks of a document in order; page headers and footers are in none, all else is in at least one.
+    """The chunks of a document in order; page headers, footers and hidden text are in none, all else is in at least one.
 
     `count_tokens` is called at most twice. A chunk passes `max_tokens` only where it is a single word that does.
     """

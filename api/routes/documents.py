@@ -66,20 +66,26 @@ class Versions(models.Response):
 
 
 class PageCounts(models.Response):
-    """`total` is null where the format has no pages. Empty pages were read and hold no text; unreadable ones may."""
+    """`total` is null where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
+
+    The text of those in `ocr` was recognised from their picture.
+    """
 
     total: int | None
     with_text: int | None
+    ocr: list[int]
     empty: list[int]
     unreadable: list[int]
 
 
 class ElementCounts(models.Response):
-    """What the parser told apart."""
+    """What the parser told apart. Hidden characters are in the file, and no reader of it would see them."""
 
     total: int | None
     tables: int | None
     images_skipped: int | None
+    links: int | None
+    hidden_characters: int | None
 
 
 class ChunkCounts(models.Response):
@@ -111,6 +117,7 @@ class Receipt(models.Response):
     parser: str | None
     pages: PageCounts
     characters: int | None
+    languages: list[str]
     elements: ElementCounts
     chunks: ChunkCounts
     warnings: list[str]

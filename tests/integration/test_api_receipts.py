@@ -18,9 +18,16 @@ SHAPE = {
     "state": str,
     "generation_id": str,
     "parser": str,
-    "pages": {"total": int, "with_text": int, "empty": list, "unreadable": list},
+    "pages": {"total": int, "with_text": int, "ocr": list, "empty": list, "unreadable": list},
     "characters": int,
-    "elements": {"total": int, "tables": int, "images_skipped": int},
+    "languages": list,
+    "elements": {
+        "total": int,
+        "tables": int,
+        "images_skipped": int,
+        "links": int,
+        "hidden_characters": int,
+    },
     "chunks": {"made": int, "reused": int, "embedded": int, "stored_sql": int, "stored_vectors": int},
     "warnings": list,
     "seconds": {"parse": float, "chunk": float, "embed": float, "index": float},
@@ -57,7 +64,7 @@ class TestShape:
         assert shape(found) == shape(SHAPE)
         assert (found["document_id"], found["version"], found["state"]) == (entry["id"], 1, "queued")
         assert set(found["chunks"].values()) == set(found["seconds"].values()) == {None}
-        assert found["pages"] == {"total": None, "with_text": None, "empty": [], "unreadable": []}
+        assert found["pages"] == {"total": None, "with_text": None, "ocr": [], "empty": [], "unreadable": []}
         assert (found["parser"], found["characters"], found["warnings"]) == (None, None, [])
 
     def test_at_the_end(self, door: Door, collection: str) -> None:
@@ -66,7 +73,7 @@ class TestShape:
         found = receipt(door, entry)
         assert shape(found) == shape(SHAPE)
         assert (found["state"], found["parser"]) == ("succeeded", "pdfium")
-        assert found["pages"] == {"total": 4, "with_text": 3, "empty": [4], "unreadable": []}
+        assert found["pages"] == {"total": 4, "with_text": 3, "ocr": [], "empty": [4], "unreadable": []}
         assert found["characters"] == len("\n\n".join(TEXTS))
         chunks = found["chunks"]
         assert chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"] > 0
@@ -77,7 +84,7 @@ class TestShape:
         door.work()
         found = receipt(door, entry)
         assert shape(found) == shape(SHAPE)
-        assert found["pages"] == {"total": None, "with_text": None, "empty": [], "unreadable": []}
+        assert found["pages"] == {"total": None, "with_text": None, "ocr": [], "empty": [], "unreadable": []}
 
     def test_is_documented(self, door: Door) -> None:
         document = door.get("/openapi.json").json()
@@ -103,7 +110,7 @@ class TestDamagedPages:
         job = door.get(f"/v1/jobs/{entry['job_id']}").json()
         found = receipt(door, entry)
         assert job["state"] == found["state"] == "partially_succeeded"
-        assert found["pages"] == {"total": 4, "with_text": 2, "empty": [4], "unreadable": [2]}
+        assert found["pages"] == {"total": 4, "with_text": 2, "ocr": [], "empty": [4], "unreadable": [2]}
         (warning,) = found["warnings"]
         assert warning.startswith("Page 2 could not be read")
         assert job["statistics"]["warnings"] == [warning]

@@ -9,7 +9,7 @@ from ibid.types import Chunk, ChunkerConfig, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
 from ingest.chunking import chunk
 
-LEFT_OUT = {ElementKind.HEADER, ElementKind.FOOTER}
+LEFT_OUT = {ElementKind.HEADER, ElementKind.FOOTER, ElementKind.HIDDEN}
 Piece = tuple[ElementKind, str, int | None, tuple[str, ...]]
 
 

@@ -29,7 +29,19 @@ def layouts(draw: st.DrawFn) -> tuple[tuple[Element, ...], tuple[TextBox, ...], 
         TextBox(start, end, Box(draw(st.integers(1, 99)), *(draw(SHARES) for _ in range(4))))
         for start, end in draw(spans())
     )
-    return elements, boxes, ParseReport("p", 3, 1, (3,), (2,), len(elements), 0, 1, ("a warning",))
+    report = ParseReport(
+        "p",
+        pages=4,
+        pages_with_text=2,
+        pages_empty=(3,),
+        pages_unreadable=(2,),
+        pages_ocr=(4,),
+        elements=len(elements),
+        images_skipped=1,
+        languages=("en", "de"),
+        warnings=("a warning",),
+    )
+    return elements, boxes, report
 
 
 WORDS = (

@@ -1,9 +1,9 @@
-import struct
+from struct import pack
 
 import pytest
 
 from ibid.layout import encode_layout
-from ibid.types import Box, Element, ElementKind, Parsed, ParseReport, TextBox
+from ibid.types import Attachment, Box, Element, ElementKind, Parsed, ParseReport, TextBox
 from ingest.parsing.codec import dump, load
 from ingest.parsing.errors import ParserDied
 
@@ -12,11 +12,12 @@ PARSED = Parsed(
     (Element(ElementKind.PARAGRAPH, 0, 9, 1, ("H",)),),
     (TextBox(0, 5, Box(1, 0.1, 0.2, 0.3, 0.4)),),
     ParseReport("p"),
+    (Attachment("Größe.txt", b"\x00a"), Attachment("empty", b"")),
 )
 
 
-def packed(text: bytes, length: int, layout: bytes, magic: bytes = b"IBP1") -> bytes:
-    return struct.pack(">4sQ", magic, length) + text + layout
+def packed(*blocks: bytes, magic: bytes = b"IBP2") -> bytes:
+    return magic + b"".join(pack(">Q", len(block)) + block for block in blocks)
 
 
 def layout(end: int = 1) -> bytes:
@@ -31,15 +32,19 @@ class TestLoad:
         "data",
         [
             b"",
-            b"IBP1",
+            b"IBP2",
             dump(PARSED)[:-3],
-            packed(b"a", 1, layout(), b"XXXX"),
-            packed(b"a", 9, layout()),
-            packed(b"\xff", 1, layout()),
-            packed(b"a\x00", 2, layout()),
-            packed(b"a", 1, layout(2)),
-            packed(b"a", 1, b"not a layout"),
-            packed(b"a\r\n", 3, layout()),
+            dump(PARSED)[:-9],
+            packed(b"a", layout(), magic=b"XXXX"),
+            packed(b"a", layout()) + pack(">Q", 9) + b"short",
+            packed(b"a"),
+            packed(b"\xff", layout()),
+            packed(b"a\x00", layout()),
+            packed(b"a", layout(2)),
+            packed(b"a", b"not a layout"),
+            packed(b"a\r\n", layout()),
+            packed(b"a", layout(), b"a name without its bytes"),
+            packed(b"a", layout(), b"\xff", b"bytes"),
         ],
     )
     def test_anything_else_is_refused(self, data: bytes):
