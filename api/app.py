@@ -44,6 +44,7 @@ ROUTERS: Sequence[APIRouter] = (
     uploads.router,
     documents.router,
     jobs.router,
+    jobs.queue_router,
     search.router,
     answers.router,
     reindexes.router,

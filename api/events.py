@@ -95,7 +95,7 @@ class Feed:
 def job_marks(db: Database, ids: AbstractSet[str]) -> Marks:
     """What of each job a listener wants to hear of when it changes: its content, its state, its place in the queue."""
     with db.read() as session:
-        views = [jobs.view(session, job) for job in session.scalars(select(Job).where(Job.id.in_(ids)))]
+        views = jobs.views(session, session.scalars(select(Job).where(Job.id.in_(ids))).all())
     return {view.id: (view.revision, view.state, view.queue_position) for view in views}
 
 

@@ -19,6 +19,8 @@ from api.bodies import BadForm, FormParser
 from api.models import Text
 from api.problems import not_json
 from ibid import documents, media, uploads
+from ibid.blobs.directory import NO_ROOM
+from ibid.blobs.port import NoRoom
 from ibid.bootstrap import Parts
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, TooLarge
@@ -124,6 +126,12 @@ async def read_form(request: Request, *, max_file: int) -> tuple[FormData, list[
         return await parser.parse(), parser.oversized
     except MultiPartException as error:
         raise BadForm(f"The form cannot be read: {error.message}", param="body") from error
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise NoRoom(
+                "The disk that takes files as they come is full, so nothing was stored. Free some space and try again."
+            ) from error
+        raise
 
 
 def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:

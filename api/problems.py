@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ibid import errors
+from ibid.blobs.port import NoRoom
 from ibid.errors import IbidError, Invalid
 from ibid.media import UnsupportedType
 from ibid.replies import InProgress
@@ -56,6 +57,7 @@ STATUSES: dict[type[IbidError], int] = {
     errors.Invalid: 422,
     errors.Limited: 429,
     errors.Unavailable: 503,
+    NoRoom: 507,
 }
 # What Starlette itself refuses, by status.
 CODES = {

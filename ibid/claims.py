@@ -6,18 +6,21 @@ that it is worth looking here.
 """
 
 import random
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, select, update
 from sqlalchemy.orm import Session
 
+from ibid import lifecycle
 from ibid.clock import now
+from ibid.db.session import moment
 from ibid.db.tables import Job
 from ibid.errors import Conflict
-from ibid.jobs import end
+from ibid.jobs import end, turns
 from ibid.types import JobKind, JobState
 
 
@@ -51,14 +54,14 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
     rows = {job.id: job for job in session.scalars(waiting)}
     ordered = [rows[id_] for id_ in ids if id_ in rows]
     batch = _batch(ordered)
-    moment = now()
+    at = moment(session)
     for job in batch:
-        job.state, job.worker, job.attempt = JobState.RUNNING, worker, job.attempt + 1
-        job.started_at = job.started_at or moment
-        job.heartbeat_at, job.lease_until = moment, moment + lease
+        lifecycle.move(job, JobState.RUNNING)
+        job.worker, job.attempt = worker, job.attempt + 1
+        job.started_at = job.started_at or at
+        job.heartbeat_at, job.lease_until = at, at + lease
         job.alone = len(batch) == 1
         job.error_code = job.error_message = None
-        job.revision += 1
     return [
         Claim(j.id, JobKind(j.kind), j.attempt, j.collection_id, j.document_id, j.version_id, j.generation_id)
         for j in batch
@@ -66,21 +69,10 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
 
 
 def _candidates(session: Session, limit: int) -> list[str]:
-    """Ids of due jobs: each collection's n-th waiting job counts as its n-th after those it has running."""
-    running = (
-        select(Job.collection_id, func.count().label("n"))
-        .where(Job.state == JobState.RUNNING)
-        .group_by(Job.collection_id)
-        .subquery()
-    )
-    turn = func.row_number().over(partition_by=Job.collection_id, order_by=Job.id)
-    waiting = (
-        select(Job.id, (turn + func.coalesce(running.c.n, 0)).label("turn"))
-        .outerjoin(running, running.c.collection_id == Job.collection_id)
-        .where(Job.state == JobState.QUEUED, Job.not_before <= now())
-        .subquery()
-    )
-    return list(session.scalars(select(waiting.c.id).order_by(waiting.c.turn, waiting.c.id).limit(limit)))
+    """Ids of due jobs, in the order of their turns."""
+    line = turns()
+    due = select(line.c.id).where(line.c.not_before <= moment(session))
+    return list(session.scalars(due.order_by(line.c.turn, line.c.id).limit(limit)))
 
 
 def _batch(ordered: Sequence[Job]) -> list[Job]:
@@ -95,10 +87,10 @@ def _batch(ordered: Sequence[Job]) -> list[Job]:
 
 def heartbeat(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> set[str]:
     """Renew the leases of claims still held; gives the ids of those that are lost or to be cancelled."""
-    moment = now()
+    at = moment(session)
     over = set()
     for held in sorted(claims, key=lambda claim: claim.id):  # one order for all who lock several jobs
-        renewed = _fenced(session, held, {"heartbeat_at": moment, "lease_until": moment + lease})
+        renewed = _fenced(session, held, {"heartbeat_at": at, "lease_until": at + lease})
         if not renewed or session.scalar(select(Job.cancel_requested).where(Job.id == held.id)):
             over.add(held.id)
     return over
@@ -165,17 +157,8 @@ def fail(session: Session, held: Claim, code: str, message: str, *, retryable: b
 def cancelled(session: Session, held: Claim, *, asked: bool = True) -> bool:
     """End the job as cancelled if the attempt is still ours and, with `asked`, somebody asked for it."""
     rules = (Job.cancel_requested.is_(True),) if asked else ()
-    return _fenced(
-        session,
-        held,
-        {
-            "state": JobState.CANCELLED,
-            "lease_until": None,
-            "finished_at": now(),
-            "revision": Job.revision + 1,
-        },
-        *rules,
-    )
+    ended = lifecycle.moved(JobState.RUNNING, JobState.CANCELLED)
+    return _fenced(session, held, ended | {"lease_until": None, "finished_at": now()}, *rules)
 
 
 def put_back(
@@ -192,11 +175,11 @@ def put_back(
     `counts` says whether this attempt was the document's own fault; `reason` is a code and a sentence.
     """
     job = check(session, held)
-    job.state, job.lease_until, job.not_before = JobState.QUEUED, None, now() + wait
+    lifecycle.move(job, JobState.QUEUED)
+    job.lease_until, job.not_before = None, moment(session) + wait
     job.failures += counts
     job.alone = alone or counts
     job.error_code, job.error_message = reason or (None, None)
-    job.revision += 1
 
 
 def sweep(session: Session, *, max_failures: int) -> int:
@@ -205,14 +188,13 @@ def sweep(session: Session, *, max_failures: int) -> int:
     A job that shared a batch is tried again alone and nothing is counted; one that ran alone has a failure counted
     and, after `max_failures`, fails.
     """
-    moment = now()
+    at = moment(session)
     lost = session.scalars(
         select(Job)
-        .where(Job.state == JobState.RUNNING, Job.lease_until <= moment)
+        .where(Job.state == JobState.RUNNING, Job.lease_until <= at)
         .with_for_update(skip_locked=True)
     ).all()
     for job in lost:
-        job.revision += 1
         job.failures += job.alone
         job.alone = True
         if job.cancel_requested:
@@ -225,21 +207,30 @@ def sweep(session: Session, *, max_failures: int) -> int:
                 "or harmful for the machine; try again with more memory, or remove it."
             )
         else:
-            job.state, job.lease_until, job.not_before = JobState.QUEUED, None, moment + backoff(job.failures)
+            lifecycle.move(job, JobState.QUEUED)
+            job.lease_until, job.not_before = None, at + backoff(job.failures)
             session.info["work"] = True
     return len(lost)
 
 
-def disown(session: Session) -> None:
-    """End all leases: whoever calls knows that no worker is alive, as a standalone server does when it starts."""
-    session.execute(update(Job).where(Job.state == JobState.RUNNING).values(lease_until=now()))
+def worker_name(pid: int) -> str:
+    """What a worker process of this machine is called in the jobs it has claimed."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+def disown(session: Session, worker: str | None = None) -> None:
+    """End all leases, or a worker's: whoever calls knows that no worker is alive, or that this one is not."""
+    running = update(Job).where(Job.state == JobState.RUNNING)
+    if worker is not None:
+        running = running.where(Job.worker == worker)
+    session.execute(running.values(lease_until=moment(session)))
 
 
 def hand_back(session: Session) -> None:
     """Queue all running jobs again and count nothing: whoever calls knows that their workers were stopped in order."""
-    waiting = {"state": JobState.QUEUED, "lease_until": None, "not_before": now()}
+    waiting = lifecycle.moved(JobState.RUNNING, JobState.QUEUED)
     running = update(Job).where(Job.state == JobState.RUNNING, Job.cancel_requested.is_(False))
-    session.execute(running.values(waiting | {"revision": Job.revision + 1}))
+    session.execute(running.values(waiting | {"lease_until": None, "not_before": moment(session)}))
 
 
 def backoff(failures: int) -> timedelta:
@@ -251,7 +242,7 @@ def backoff(failures: int) -> timedelta:
 
 def waiting(session: Session) -> bool:
     """Whether a job is due."""
-    due = select(Job.id).where(Job.state == JobState.QUEUED, Job.not_before <= now()).limit(1)
+    due = select(Job.id).where(Job.state == JobState.QUEUED, Job.not_before <= moment(session)).limit(1)
     return session.scalar(due) is not None
 
 

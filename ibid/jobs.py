@@ -1,17 +1,23 @@
 """Jobs as people know them: queued, looked at, cancelled and tried again. How workers hold them is in `claims`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access
+from ibid import access, lifecycle
 from ibid.clock import new_id, now
+from ibid.db.session import moment
 from ibid.db.tables import Collection, Document, Job
-from ibid.errors import Conflict, NotFound
+from ibid.errors import Conflict, Limited, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
+
+RETRY_AFTER_SECONDS: Final = 10.0
+RETRIED_AT_ONCE: Final = 1000
 
 
 class JobNotFound(NotFound):
@@ -32,9 +38,29 @@ class JobNotRetryable(Conflict):
     code = "job_not_retryable"
 
 
+class QueueFull(Limited):
+    """So many jobs of the collection wait that no more are taken for the moment."""
+
+    code = "queue_full"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The jobs that the asker may see and that have not ended; the oldest has waited for so many seconds."""
+
+    queued: int
+    running: int
+    stalled: int
+    oldest_queued_seconds: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as people see it; `state` is `stalled` when a running job's lease has expired."""
+    """A job as people see it; `state` is `stalled` when a running job's lease has expired.
+
+    `queue_position` counts from 1 in the order in which jobs are claimed, in which collections take turns. `failures`
+    are the attempts that count against its document.
+    """
 
     id: str
     kind: str
@@ -44,6 +70,7 @@ class JobView:
     document_id: str | None
     progress: dict[str, Any]
     attempt: int
+    failures: int
     queue_position: int | None
     worker: str
     heartbeat_at: datetime | None
@@ -66,7 +93,6 @@ def enqueue(
     not_before: datetime | None = None,
 ) -> Job:
     """A queued job; workers are nudged once the session's transaction has been committed."""
-    moment = now()
     job = Job(
         id=new_id("job"),
         kind=kind,
@@ -76,14 +102,43 @@ def enqueue(
         document_id=document_id,
         version_id=version_id,
         generation_id=generation_id,
-        not_before=not_before or moment,
+        not_before=not_before or moment(session),
         statistics={},
-        created_at=moment,
+        created_at=now(),
     )
     session.add(job)
     session.flush()
     session.info["work"] = True
     return job
+
+
+def check_room(session: Session, collection_id: str, most: int) -> None:
+    """Raise `QueueFull` if `most` jobs of the collection wait already."""
+    waiting = select(Job.id).where(Job.collection_id == collection_id, Job.state == JobState.QUEUED)
+    if session.scalar(waiting.order_by(Job.id).offset(most - 1).limit(1)) is not None:
+        raise QueueFull(
+            f"{most} jobs of this collection wait already. Send this again when some of them have ended.",
+            retry_after=RETRY_AFTER_SECONDS,
+        )
+
+
+def queue(session: Session, scope: Scope) -> QueueView:
+    """How many jobs wait and run, and how long the oldest has been waiting for its turn."""
+    at = moment(session)
+    stalled = and_(Job.state == JobState.RUNNING, Job.lease_until < at)
+    open_ = Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+    row = session.execute(
+        select(
+            func.count().filter(Job.state == JobState.QUEUED),
+            func.count().filter(Job.state == JobState.RUNNING),
+            func.count().filter(stalled),
+            func.min(Job.not_before).filter(Job.state == JobState.QUEUED),
+        ).where(open_, _visible(scope))
+    ).one()
+    queued, running, lost = row[:3]
+    oldest: datetime | None = row[3]
+    waited = max(0.0, (at - oldest).total_seconds()) if oldest else None
+    return QueueView(queued, running - lost, lost, waited)
 
 
 def being_read(session: Session, scope: Scope, collection_id: str) -> int:
@@ -105,11 +160,34 @@ def get(session: Session, scope: Scope, job_id: str) -> Job:
     return job
 
 
-def listing(session: Session, scope: Scope, *, state: str | None, after: str | None, limit: int) -> list[Job]:
+@dataclass(frozen=True, slots=True)
+class Those:
+    """Which jobs: all that meet what is given. The dead letters are those whose state is `failed`."""
+
+    state: JobState | None = None
+    collection: str | None = None
+    kind: JobKind | None = None
+    error_code: str | None = None
+
+    def rules(self, session: Session, scope: Scope) -> list[ColumnElement[bool]]:
+        """Predicates on `Job`; raises `CollectionNotFound` as any other look at a collection does."""
+        rules = [_visible(scope)]
+        if self.state is JobState.STALLED:
+            rules += [Job.state == JobState.RUNNING, Job.lease_until < moment(session)]
+        elif self.state is not None:
+            rules.append(Job.state == self.state)
+        if self.collection is not None:
+            rules.append(Job.collection_id == access.collection(session, scope, self.collection).id)
+        if self.kind is not None:
+            rules.append(Job.kind == self.kind)
+        if self.error_code is not None:
+            rules.append(Job.error_code == self.error_code)
+        return rules
+
+
+def listing(session: Session, scope: Scope, those: Those, *, after: str | None, limit: int) -> list[Job]:
     """Newest first, those the asker may see."""
-    query = select(Job).where(_visible(scope)).order_by(Job.id.desc()).limit(limit)
-    if state:
-        query = query.where(Job.state == state)
+    query = select(Job).where(*those.rules(session, scope)).order_by(Job.id.desc()).limit(limit)
     if after:
         query = query.where(Job.id < after)
     return list(session.scalars(query))
@@ -125,9 +203,20 @@ def cancel(session: Session, scope: Scope, job_id: str) -> Job:
         raise JobEnded("A deletion cannot be cancelled: its document is already gone for readers.")
     job.cancel_requested = True
     job.revision += 1
-    if job.state == JobState.QUEUED:
+    if job.state == JobState.QUEUED:  # a running one ends at its next step
         end(job, JobState.CANCELLED)
     return job
+
+
+def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = RETRIED_AT_ONCE) -> list[str]:
+    """Queue failed jobs again, the oldest first; gives the ids of those that could be."""
+    failed = replace(those, state=JobState.FAILED)
+    rules = [*failed.rules(session, scope), Job.kind != JobKind.REINDEX]
+    retried = []
+    for job_id in session.scalars(select(Job.id).where(*rules).order_by(Job.id).limit(limit)):
+        with suppress(JobNotRetryable):  # its document was deleted, or somebody else was quicker
+            retried.append(retry(session, scope, job_id).id)
+    return retried
 
 
 def retry(session: Session, scope: Scope, job_id: str) -> Job:
@@ -150,11 +239,10 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
 
 def requeue(session: Session, job: Job) -> None:
     """Make an ended job wait again."""
-    job.state, job.failures, job.alone, job.cancel_requested = JobState.QUEUED, 0, False, False
+    lifecycle.move(job, JobState.QUEUED)
+    job.failures, job.alone, job.cancel_requested, job.retryable = 0, False, False, False
     job.error_code = job.error_message = job.finished_at = job.lease_until = None
-    job.retryable = False
-    job.not_before = now()
-    job.revision += 1
+    job.not_before = moment(session)
     session.info["work"] = True
 
 
@@ -172,27 +260,60 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
         if job.lease_until is not None:
             leases.append(job.lease_until)
         end(job, JobState.CANCELLED)
-        job.revision += 1
     return max(leases, default=None)
 
 
 def view(session: Session, job: Job) -> JobView:
     """The job as people see it."""
-    state = shown(job)
-    position = None
-    if state == JobState.QUEUED:
-        ahead = select(func.count()).where(Job.state == JobState.QUEUED, Job.id < job.id)
-        position = (session.scalar(ahead) or 0) + 1
+    return views(session, [job])[0]
+
+
+def views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
+    """The jobs as people see them."""
+    positions = _positions(session, [job.id for job in jobs if job.state == JobState.QUEUED])
+    return [_view(job, positions.get(job.id)) for job in jobs]
+
+
+def turns() -> Subquery:
+    """Queued jobs with their `turn`: each collection's n-th waiting job counts as its n-th after those it has running."""
+    running = (
+        select(Job.collection_id, func.count().label("n"))
+        .where(Job.state == JobState.RUNNING)
+        .group_by(Job.collection_id)
+        .subquery()
+    )
+    turn = func.row_number().over(partition_by=Job.collection_id, order_by=Job.id)
+    return (
+        select(Job.id, Job.not_before, (turn + func.coalesce(running.c.n, 0)).label("turn"))
+        .outerjoin(running, running.c.collection_id == Job.collection_id)
+        .where(Job.state == JobState.QUEUED)
+        .subquery()
+    )
+
+
+def _positions(session: Session, ids: Sequence[str]) -> dict[str, int]:
+    """How many jobs will be claimed before each of these, and itself."""
+    if not ids:
+        return {}
+    line = turns()
+    place = func.row_number().over(order_by=(line.c.turn, line.c.id))
+    placed = select(line.c.id, place.label("place")).subquery()
+    found = session.execute(select(placed.c.id, placed.c.place).where(placed.c.id.in_(ids)))
+    return {row.id: row.place for row in found}
+
+
+def _view(job: Job, position: int | None) -> JobView:
     error = {"code": job.error_code, "message": job.error_message, "retryable": job.retryable}
     return JobView(
         id=job.id,
         kind=job.kind,
-        state=state,
+        state=shown(job),
         stage=job.stage,
         collection_id=job.collection_id,
         document_id=job.document_id,
         progress={"done": job.progress_done, "total": job.progress_total, "unit": job.progress_unit},
         attempt=job.attempt,
+        failures=job.failures,
         queue_position=position,
         worker=job.worker,
         heartbeat_at=job.heartbeat_at,
@@ -214,8 +335,8 @@ def shown(job: Job) -> JobState:
 
 def end(job: Job, state: JobState) -> None:
     """Put the job into a terminal state; its lease is over."""
-    job.state, job.lease_until, job.finished_at = state, None, now()
-    job.revision += 1
+    lifecycle.move(job, state)
+    job.lease_until, job.finished_at = None, now()
 
 
 def _visible(scope: Scope) -> ColumnElement[bool]:

@@ -54,6 +54,21 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(100 * 1024 * 1024, gt=0, description="the largest file that is accepted")
     max_question_chars: int = Field(4_000, gt=0, description="the longest question or query that is accepted")
     worker_processes: int = Field(1, ge=1, description="processes of one worker")
+    worker_memory_bytes: int = Field(
+        4 * 1024**3,
+        gt=0,
+        description="a worker process that grew to so much memory is replaced after its batch",
+    )
+    stop_seconds: float = Field(
+        8.0,
+        ge=0,
+        description="what a worker that is told to stop has in hand goes back to the queue after so long",
+    )
+    max_queued: int = Field(
+        100_000,
+        ge=1,
+        description="uploads to a collection where so many jobs wait are refused for a while (429)",
+    )
     batch_documents: int = Field(16, ge=1, description="documents that one process claims at once, at most")
     lease_seconds: float = Field(
         20.0, gt=0, description="a worker that gave no sign of life for so long has lost its jobs"

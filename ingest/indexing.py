@@ -107,6 +107,8 @@ def embed(
     lacking = sorted(unknown, key=lambda key: (-len(wanted[key]), key))
     done = 0
     for keys in batches(lacking, ENCODE_BATCH):
+        if tools.stopping.is_set():  # what was embedded is kept, and the next step puts the job down
+            break
         vectors = embedder.encode([wanted[key] for key in keys])
         done += len(keys)
         with tools.db.begin() as session:

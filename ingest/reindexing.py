@@ -27,6 +27,7 @@ def reindex(tools: Tools, held: Claim) -> None:
         with tools.db.read() as session:
             lacking = generations.missing(session, generation.id, held.collection_id, limit=BATCH)
         for version in lacking:
+            tools.go_on()
             with suppress(VersionGone):
                 _build(tools, held, generation, version)
         if _stepped_back(tools, held, generation):
@@ -37,6 +38,7 @@ def _build(tools: Tools, held: Claim, generation: Generation, version: Version) 
     target = Target(held, version.id, generation)
     texts = indexing.cut(tools, target)
     unknown = indexing.embed(tools, generation, texts, ())
+    tools.go_on()  # not every text has its vector if the worker was told to stop
     indexing.store(tools, target, indexing.count(texts, unknown))
 
 

@@ -1,15 +1,23 @@
 """What ingestion works with, handed to every stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from ibid.blobs.port import BlobStore
 from ibid.db.session import Database
 from ibid.embedding.port import Encoders
+from ibid.errors import Unavailable
 from ibid.settings import Settings
 from ibid.types import Parsed
 from ibid.vectors.port import VectorStore
+
+
+class Stopping(Unavailable):
+    """The worker was told to stop; another one goes on with the job."""
+
+    code = "stopping"
 
 
 class Reader(Protocol):
@@ -26,7 +34,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The stores, the encoders and the parser of one worker process."""
+    """The stores, the encoders and the parser of one worker process, and whether it was told to stop."""
 
     settings: Settings
     db: Database
@@ -34,3 +42,9 @@ class Tools:
     blobs: BlobStore
     encoders: Encoders
     reader: Reader
+    stopping: Event = field(default_factory=Event)
+
+    def go_on(self) -> None:
+        """Called between two steps of a job, where it can be put down; raises `Stopping`."""
+        if self.stopping.is_set():
+            raise Stopping("This worker was told to stop. Another one goes on with the job.")

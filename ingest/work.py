@@ -23,9 +23,9 @@ from ibid.vectors.errors import Fenced
 from ingest import indexing, publishing, purging, reading, reindexing
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
-from ingest.tools import Tools
+from ingest.tools import Stopping, Tools
 
-RETRY_SECONDS = 5.0
+LONGEST_WAIT = timedelta(seconds=30)
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,10 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
     """Whether the step was done. What went wrong decides what becomes of the job; bugs go up to the door."""
     try:
+        tools.go_on()
         step(tools, held)
+    except Stopping:
+        _put_down(tools, held)
     except VersionGone as error:
         _stop(tools, held, error, deleted=True)
     except (LeaseLost, Fenced) as error:
@@ -207,10 +210,16 @@ def _refuse(tools: Tools, held: Claim, error: IbidError) -> None:
 
 def _wait(tools: Tools, held: Claim, error: IbidError) -> None:
     """Something that Ibid needs is away: try again in a while, and count nothing."""
-    log.warning("job %s waits %s s: %s", held.id, RETRY_SECONDS, error)
+    wait = min(claims.backoff(held.attempt), LONGEST_WAIT)
+    log.warning("job %s waits %.1f s: %s", held.id, wait.total_seconds(), error)
     with _unless_over(tools, held) as session:
-        wait = timedelta(seconds=RETRY_SECONDS)
         claims.put_back(session, held, wait=wait, reason=(error.code, error.message))
+
+
+def _put_down(tools: Tools, held: Claim) -> None:
+    with _unless_over(tools, held) as session:
+        claims.put_back(session, held, wait=timedelta())
+    log.info("job %s is put down: this worker was told to stop", held.id)
 
 
 @contextmanager

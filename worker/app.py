@@ -1,12 +1,27 @@
-"""The Celery application: `celery -A worker.app worker`, or `ibid worker`."""
+"""The Celery application: `celery -A worker.app worker`, or `ibid worker`.
+
+A server's own workers are single processes (`--pool=solo`): each has its own place at the queue's folder, and one that
+is killed takes nothing from the others. `ibid worker` forks its processes, as Celery's users expect it to.
+"""
 
 import logging
 import os
+import resource
 import signal
-import threading
+import sys
+from typing import Any
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready
+import billiard
+from celery.exceptions import WorkerShutdown
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
+from ibid.errors import Invalid
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
 from worker import lifeline
@@ -18,14 +33,21 @@ log = logging.getLogger(__name__)
 settings = Settings()
 app = celery_app(settings)
 crews: list[Crew] = []
-main_process = os.getpid()
-first_children_made = threading.Event()
+
+
+class QueueHasOnePlace(Invalid):
+    """Processes of one worker cannot share the queue that is a folder."""
+
+    code = "queue_has_one_place"
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery has no types
 def work() -> None:
     """Look for waiting jobs, and work on a batch of them."""
     crews[0].take_batch()
+    if _alone() and _peak_memory() > settings.worker_memory_bytes:
+        log.warning("the worker has grown to %d MB and is started anew", _peak_memory() // 2**20)
+        raise WorkerShutdown(0)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -36,18 +58,14 @@ def before_fork(**_: object) -> None:
     lifeline.hold()
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
-def at_ready(**_: object) -> None:
-    """From now on a child is made only in place of one that died."""
-    first_children_made.set()
-
-
 @worker_process_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def after_fork(**_: object) -> None:
-    """Open every connection and model in the child: nothing of the kind survives a fork."""
-    if first_children_made.is_set() and not settings.broker_url:
-        _end_worker()
-    lifeline.hold()
+    """Open every connection and model in the process that uses it: nothing of the kind survives a fork."""
+    if not _alone():
+        lifeline.hold()
+        signal.signal(
+            signal.SIGTERM, lambda *_: drain()
+        )  # which supervisors may send to every process of a service
     try:
         crew = Crew(*wire(settings))
     except Exception:  # a door: Celery would go on with a child that can do nothing
@@ -58,35 +76,39 @@ def after_fork(**_: object) -> None:
     crew.parts.nudge.send()
 
 
+@worker_shutting_down.connect  # type: ignore[untyped-decorator] # Celery has no types
+def at_stop(**_: object) -> None:
+    """Told to stop: what is in hand goes back to the queue at its next step."""
+    drain()
+    for child in billiard.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGTERM)
+
+
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator] # Celery has no types
+@worker_shutdown.connect  # type: ignore[untyped-decorator] # Celery has no types
 def at_end(**_: object) -> None:
     """Stop the pulse and close what was opened."""
-    for crew in crews:
+    while crews:
+        crew = crews.pop()
         crew.stop()
         crew.close()
 
 
-def _end_worker() -> None:
-    """End this worker with all its processes; its server starts another.
-
-    Over the filesystem transport the children share one queue and its lock. One that is killed while it waits for a
-    message takes the lock along, and none that comes after it would ever get a message.
-    """
-    log.error("a worker process died: the worker is started anew")
-    if os.getppid() == main_process:
-        os.kill(main_process, signal.SIGKILL)
-    os._exit(1)
+def drain() -> None:
+    """Let this process take no more work, and put back what it has."""
+    for crew in crews:
+        crew.drain()
 
 
 def main() -> None:
     """Run a worker in the foreground until it is told to stop."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app.conf.update(_pool())
     app.worker_main(
         [
             "--quiet",  # no banner: on one machine it would push the link and the key off the screen
             "worker",
-            "--pool=prefork",
-            f"--concurrency={settings.worker_processes}",
             "--queues",
             QUEUE,
             "--without-gossip",
@@ -96,6 +118,34 @@ def main() -> None:
             settings.log_level,
         ]
     )
+
+
+def _pool() -> dict[str, Any]:
+    if lifeline.descriptor() is not None:
+        # Nobody answers a broker's heartbeats while a batch is worked on.
+        return {"worker_pool": "solo", "broker_heartbeat": 0}
+    if settings.broker_url:
+        return {
+            "worker_pool": "prefork",
+            "worker_concurrency": settings.worker_processes,
+            "worker_max_memory_per_child": settings.worker_memory_bytes // 1024,
+        }
+    if settings.worker_processes > 1:
+        raise QueueHasOnePlace(
+            "Without a broker, one worker is one process. Set IBID_BROKER_URL, or start several workers with "
+            "IBID_WORKER_PROCESSES=1."
+        )
+    return {"worker_pool": "solo"}
+
+
+def _alone() -> bool:
+    return str(app.conf.worker_pool) == "solo"
+
+
+def _peak_memory() -> int:
+    """The most memory that this process has had, in bytes, which is what Celery judges its children by, too."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

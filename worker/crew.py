@@ -2,11 +2,10 @@
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from ibid import claims, leases
@@ -20,6 +19,9 @@ from worker import housekeeping
 
 log = logging.getLogger(__name__)
 
+LOOK_AROUND = 1.0
+"""Seconds after which a pulse notices that its time to stop is over."""
+
 
 class Crew:
     """Works on one batch of jobs at a time. Its pulse beats in a thread of its own, also while the crew is idle."""
@@ -27,15 +29,22 @@ class Crew:
     def __init__(self, parts: Parts, tools: Tools) -> None:
         self.parts = parts
         self.tools = tools
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = claims.worker_name(os.getpid())
         self._lease = timedelta(seconds=parts.settings.lease_seconds)
         self._held: tuple[Claim, ...] = ()
+        self._deadline = float("inf")
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def start(self) -> None:
         """Begin to beat: leases are renewed, lost jobs found, and waiting ones announced."""
         self._pulse.start()
+
+    def drain(self) -> None:
+        """Take no more work. What is in hand goes back at its next step, or when `stop_seconds` are over."""
+        if not self.tools.stopping.is_set():
+            self._deadline = time.monotonic() + self.parts.settings.stop_seconds
+            self.tools.stopping.set()
 
     def stop(self) -> None:
         """End the pulse."""
@@ -52,6 +61,8 @@ class Crew:
 
         What still waits is announced before the work begins, so that idle crews take it; the last to claim tells nobody.
         """
+        if self.tools.stopping.is_set():
+            return False
         with self.parts.db.begin() as session:
             batch = claims.claim(
                 session, self.name, lease=self._lease, limit=self.parts.settings.batch_documents
@@ -103,8 +114,10 @@ class Crew:
         """Renew leases four times a lease; sweep in between. A lost database is waited for."""
         settings = self.parts.settings
         next_sweep = 0.0
-        while not self._stop.wait(min(settings.lease_seconds / 4, settings.sweep_seconds)):
+        while not self._stop.wait(min(settings.lease_seconds / 4, settings.sweep_seconds, LOOK_AROUND)):
             try:
+                if time.monotonic() >= self._deadline and self._held:
+                    self._leave()
                 self._renew()
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + settings.sweep_seconds
@@ -113,6 +126,15 @@ class Crew:
                 log.warning("pulse of %s: %s", self.name, error)
             except Exception:  # a door: a pulse that dies would cost every later job its lease
                 log.exception("pulse of %s", self.name)
+
+    def _leave(self) -> None:
+        """Put back what is still in hand and end this process: whoever told it to stop would kill it soon."""
+        with self.parts.db.begin() as session:
+            for held in self._held:
+                with suppress(claims.LeaseLost):
+                    claims.put_back(session, held, wait=timedelta())
+        log.warning("stopped in the middle of %d jobs, which are queued again", len(self._held))
+        os._exit(0)
 
     def _renew(self) -> None:
         if held := self._held:

@@ -1,4 +1,4 @@
-"""Supervision of the worker that belongs to a server: started when the server is ready, restarted when it dies."""
+"""Supervision of the workers that belong to a server: started when it is ready, started anew when they die."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from ibid.bootstrap import Parts
-from ibid.claims import hand_back, may_write
+from ibid.claims import disown, hand_back, may_write, worker_name
 from ibid.errors import IbidError
 from ibid.vectors.port import Fence
 from ibid.vectors.remote import StoreServer, new_address, new_authkey
@@ -17,51 +17,61 @@ from worker import lifeline
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 5.0
+"""What a worker gets beyond the seconds in which it puts down its work."""
 SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
 
 
 class Supervisor:
-    """Keeps one worker process alive, and serves it the store that this process owns."""
+    """Keeps so many worker processes alive, and serves them the store that this process owns."""
 
     def __init__(self, parts: Parts, *, wait_ready: Callable[[], object]) -> None:
         self._parts = parts
         self._wait_ready = wait_ready
         self._stop = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self._server: StoreServer | None = None
         self._address = new_address(parts.settings.data_dir)
         self._key = new_authkey()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * parts.settings.worker_processes
+        self._threads = [
+            threading.Thread(target=self._run, args=(place,), name=f"supervisor-{place}", daemon=True)
+            for place in range(parts.settings.worker_processes)
+        ]
 
     @property
-    def pid(self) -> int | None:
-        """The worker's process id, if it runs."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [process.pid for process in self._running()]
 
     def start(self) -> None:
-        """Serve the store and begin to supervise; the worker starts once the server is ready."""
+        """Serve the store and begin to supervise; workers start once the server is ready."""
         if self._parts.settings.standalone:
             self._server = StoreServer(self._parts.store, self._address, self._key, self._may_write)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End the worker, gently at first, and stop serving the store."""
+        """End the workers, gently at first, and stop serving the store."""
         self._stop.set()
-        process = self._process
-        if process is not None and process.poll() is None:
+        running = self._running()
+        for process in running:
             process.terminate()
+        deadline = time.monotonic() + self._parts.settings.stop_seconds + GRACE_SECONDS
+        for process in running:
             try:
-                process.wait(GRACE_SECONDS)
+                process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._hand_back()
         if self._server is not None:
             self._server.close()
+
+    def _running(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self._processes if process is not None and process.poll() is None]
 
     def _hand_back(self) -> None:
         """An orderly stop is no fault of a document: what the worker had in hand waits for the next start."""
@@ -77,20 +87,30 @@ class Supervisor:
         with self._parts.db.read() as session:
             return may_write(session, fence.job_id, fence.attempt)
 
-    def _run(self) -> None:
+    def _disown(self, pid: int) -> None:
+        """A worker that ended cannot go on with what it had: its jobs need not wait for their leases to expire."""
+        try:
+            with self._parts.db.begin() as session:
+                disown(session, worker_name(pid))
+        except IbidError as error:
+            log.warning("the jobs of worker %d are free when their leases end: %s", pid, error.message)
+
+    def _run(self, place: int) -> None:
         pause = SHORTEST_PAUSE
         while not self._stop.is_set() and not self._is_ready():
             self._stop.wait(pause)
         while not self._stop.is_set():
             begin = time.monotonic()
             try:
-                ended: int | str = self._one_life()
+                ended: int | str = self._one_life(place)
             except OSError as error:  # no memory or descriptors to start one; later there may be
                 ended = str(error)
             if time.monotonic() - begin > HEALTHY_SECONDS:
                 pause = SHORTEST_PAUSE
             if self._stop.is_set():
                 return
+            if ended == 0:  # it had grown too large, and said so
+                continue
             log.warning("the worker ended with status %s; starting another in %.1f s", ended, pause)
             self._stop.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -106,7 +126,7 @@ class Supervisor:
             return False
         return True
 
-    def _one_life(self) -> int:
+    def _one_life(self, place: int) -> int:
         """Start a worker and wait for its end; its pipe ends with this process, so that no orphan stays."""
         reading, writing = os.pipe()
         environment = os.environ | {lifeline.VARIABLE: str(reading)}
@@ -122,7 +142,7 @@ class Supervisor:
             raise
         finally:
             os.close(reading)
-        self._process = process
+        self._processes[place] = process
         if self._stop.is_set():  # told to stop between the two, when the former process was the one to end
             process.terminate()
         try:
@@ -131,3 +151,4 @@ class Supervisor:
             return process.wait()
         finally:
             os.close(writing)
+            self._disown(process.pid)

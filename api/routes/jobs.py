@@ -8,6 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api import events, models
@@ -19,9 +20,11 @@ from api.routes.injected import Wired
 from api.wiring import Wiring
 from ibid import audit, jobs, keys
 from ibid.db.tables import Job
+from ibid.jobs import Those
 from ibid.types import JobKind, JobState, Scope
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+queue_router = APIRouter(prefix="/v1/queue", tags=["jobs"])
 
 
 class Progress(models.Response):
@@ -41,7 +44,10 @@ class JobError(models.Response):
 
 
 class JobView(models.Response):
-    """A job; `queue_position` counts from 1 and is null unless it is queued."""
+    """A job; `queue_position` counts from 1 and is null unless it is queued.
+
+    `attempt` counts how often a worker began; `failures` are those attempts that count against the document.
+    """
 
     id: str
     kind: JobKind
@@ -51,6 +57,7 @@ class JobView(models.Response):
     document_id: str | None
     progress: Progress
     attempt: int
+    failures: int
     queue_position: int | None
     worker: str
     heartbeat_at: datetime | None
@@ -62,18 +69,73 @@ class JobView(models.Response):
     revision: int
 
 
-@router.get("", operation_id="list_jobs", responses=documented(401, 422))
+class Retry(models.Request):
+    """Which failed jobs; all of them if nothing is given."""
+
+    collection: models.Text | None = Field(None, max_length=200, description="name or id")
+    kind: JobKind | None = None
+    error_code: models.Text | None = Field(None, max_length=64)
+
+
+class Retried(models.Response):
+    """The jobs that are queued again; `more` says that as many may be left."""
+
+    job_ids: list[str]
+    more: bool
+
+
+class Queue(models.Response):
+    """Jobs that have not ended, and the seconds that the oldest of the queued ones has waited for its turn."""
+
+    queued: int
+    running: int
+    stalled: int
+    oldest_queued_seconds: float | None
+
+
+def asked_for(
+    state: Annotated[JobState | None, Query()] = None,
+    collection: Annotated[str | None, Query(max_length=200, description="name or id")] = None,
+    kind: Annotated[JobKind | None, Query()] = None,
+    error_code: Annotated[str | None, Query(max_length=64)] = None,
+) -> Those:
+    """The filter of a list of jobs."""
+    return Those(state, collection, kind, error_code)
+
+
+@router.get("", operation_id="list_jobs", responses=documented(401, 404, 422))
 def list_jobs(
     found: Reader,
     wired: Wired,
-    state: Annotated[JobState | None, Query()] = None,
+    those: Annotated[Those, Depends(asked_for)],
     after: After = None,
     limit: Limit = 50,
 ) -> Page[JobView]:
-    """Jobs, newest first."""
+    """Jobs, newest first. Those that failed are the dead letters: each says why, and can be tried again."""
     with wired.parts.db.read() as session:
-        rows = jobs.listing(session, found.scope, state=state, after=after, limit=limit + 1)
-        return page(rows, limit, lambda job: _shown(session, job), lambda job: str(job.id))
+        rows = jobs.listing(session, found.scope, those, after=after, limit=limit + 1)
+        views = jobs.views(session, rows)
+        return page(views, limit, JobView.model_validate, lambda view: str(view.id))
+
+
+@router.post("/retry", operation_id="retry_jobs", response_model=Retried, responses=documented(401, 403, 404))
+def retry_jobs(body: Retry, found: Editor, once: OnceDep) -> Response:
+    """Queue failed jobs again, the oldest first and at most 1,000 at once."""
+
+    def retry(session: Session) -> Retried:
+        those = Those(collection=body.collection, kind=body.kind, error_code=body.error_code)
+        retried = jobs.retry_failed(session, found.scope, those)
+        audit.record(session, found.who, "job.retry", "", {"jobs": len(retried)})
+        return Retried(job_ids=retried, more=len(retried) == jobs.RETRIED_AT_ONCE)
+
+    return once.run(200, retry)
+
+
+@queue_router.get("", operation_id="get_queue", responses=documented(401))
+def get_queue(found: Reader, wired: Wired) -> Queue:
+    """How many jobs wait and run, and how long the oldest has waited."""
+    with wired.parts.db.read() as session:
+        return Queue.model_validate(jobs.queue(session, found.scope))
 
 
 @router.get("/{job_id}", operation_id="get_job", responses=documented(401, 404))

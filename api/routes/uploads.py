@@ -16,7 +16,7 @@ from api.once import REPLAYED, IdempotencyKey, Once, request_hash
 from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit, uploads
+from ibid import access, audit, jobs, uploads
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -76,9 +76,11 @@ _BODY = {
 
 
 def visible_collection(collection: str, found: Editor, wired: Wired) -> str:
-    """The collection's id, looked up before a body is read that may be large."""
+    """The collection's id, looked up before a body is read that may be large, and for which there may be no room."""
     with wired.parts.db.read() as session:
-        return access.collection(session, found.scope, collection).id
+        collection_id = access.collection(session, found.scope, collection).id
+        jobs.check_room(session, collection_id, wired.parts.settings.max_queued)
+        return collection_id
 
 
 @router.post(
@@ -87,7 +89,7 @@ def visible_collection(collection: str, found: Editor, wired: Wired) -> str:
     status_code=202,
     response_model=Uploaded,
     openapi_extra=_BODY,
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 507),
 )
 async def upload_documents(
     request: Request,

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ibid.blobs.names import checked, missing
-from ibid.blobs.port import BlobsUnavailable
+from ibid.blobs.port import BlobsUnavailable, NoRoom
 
 _PIECE = 1 << 20
 _INCOMING = ".incoming"
 # An upload that takes longer than a day has died; other processes write here too, so younger files stay.
 _LEFT_BEHIND_SECONDS = 24 * 3600
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DirectoryBlobStore:
@@ -130,11 +130,11 @@ def _translated() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            sentence = "The disk that holds the uploads is full, so nothing was stored. Free some space and try again."
-        else:
-            sentence = (
-                f"The folder that holds the uploads cannot be used ({error.strerror}). "
-                "Check the disk and the folder's permissions."
-            )
-        raise BlobsUnavailable(sentence) from error
+        if error.errno in NO_ROOM:
+            raise NoRoom(
+                "The disk that holds the uploads is full, so nothing was stored. Free some space and try again."
+            ) from error
+        raise BlobsUnavailable(
+            f"The folder that holds the uploads cannot be used ({error.strerror}). "
+            "Check the disk and the folder's permissions."
+        ) from error

@@ -18,6 +18,12 @@ class BlobsUnavailable(Unavailable):
     code = "blob_store_unavailable"
 
 
+class NoRoom(BlobsUnavailable):
+    """The disk that takes uploads is full."""
+
+    code = "no_room"
+
+
 class BlobStore(Protocol):
     """Durable bytes. Writes are all or nothing: a reader sees the whole blob or none."""
 

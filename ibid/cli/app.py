@@ -69,13 +69,21 @@ def search(
 
 @app.command()
 def jobs(
-    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state: failed, stalled …")] = None,
+    collection: Asked = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
     retry: Annotated[str | None, typer.Option(help="Try this failed or cancelled job again.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try all failed jobs again.")] = False,
     cancel: Annotated[str | None, typer.Option(help="Cancel this job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, or retry or cancel one."""
-    _act("documents:jobs", state=state, retry=retry, cancel=cancel, as_json=as_json)
+    """List jobs, or retry or cancel them."""
+    if retry_failed:
+        _act("documents:retry_failed", collection)
+    elif job := retry or cancel:
+        _act("documents:act_on_job", "retry" if retry else "cancel", job, as_json=as_json)
+    else:
+        _act("documents:jobs", state=state, collection=collection, limit=limit, as_json=as_json)
 
 
 @app.command()

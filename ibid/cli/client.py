@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +68,17 @@ def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON th
     )
 
 
-def pages(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
+def pages(
+    client: httpx.Client, path: str, params: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """Every entry of a list, page after page."""
-    after: str | None = None
+    after: dict[str, Any] = {}
     while True:
-        page = json_of(client.get(path, params={"after": after} if after else {}))
+        page = json_of(client.get(path, params={**(params or {}), **after}))
         yield from page["data"]
-        after = page["next"]
-        if not after:
+        if not page["next"]:
             return
+        after = {"after": page["next"]}
 
 
 def describe_running(settings: Settings) -> tuple[bool, str]:

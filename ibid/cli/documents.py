@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ibid.cli.client import Refused, connect, json_of, pages
 from ibid.errors import Invalid
 
 AT_ONCE = 8
+PAGE = 200
 POLL_SECONDS = 0.3
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 
@@ -63,14 +65,38 @@ def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
     return 1 if bad else 0
 
 
-def jobs(*, state: str | None, retry: str | None, cancel: str | None, as_json: bool) -> None:
-    """List jobs, newest first, or act on one."""
+def jobs(*, state: str | None, collection: str | None, limit: int, as_json: bool) -> None:
+    """List jobs, newest first, and how many wait."""
+    asked = {"state": state, "collection": collection, "limit": min(limit, PAGE)}
+    given = {name: value for name, value in asked.items() if value is not None}
     with connect() as client:
-        if retry or cancel:
-            verb = "retry" if retry else "cancel"
-            found = [json_of(client.post(f"/v1/jobs/{retry or cancel}/{verb}"))]
-        else:
-            found = json_of(client.get("/v1/jobs", params={"state": state} if state else {}))["data"]
+        _show(list(islice(pages(client, "/v1/jobs", given), limit)), as_json=as_json)
+        queue = json_of(client.get("/v1/queue"))
+    if not as_json:
+        waited = queue["oldest_queued_seconds"]
+        oldest = f", the oldest for {waited:.0f} s" if waited is not None else ""
+        out.print(f"{queue['queued']} queued{oldest}; {queue['running']} running; {queue['stalled']} stalled")
+
+
+def act_on_job(verb: str, job_id: str, *, as_json: bool) -> None:
+    """Cancel or retry a job."""
+    with connect() as client:
+        _show([json_of(client.post(f"/v1/jobs/{job_id}/{verb}"))], as_json=as_json)
+
+
+def retry_failed(collection: str | None) -> None:
+    """Try all failed jobs again, or those of a collection."""
+    retried = 0
+    with connect() as client:
+        while True:
+            some = json_of(client.post("/v1/jobs/retry", json={"collection": collection}))
+            retried += len(some["job_ids"])
+            if not some["more"]:
+                break
+    out.print(f"{retried} queued again")
+
+
+def _show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         json.dump(found, sys.stdout, indent=2)
         return

@@ -3,16 +3,21 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, DateTime, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session, sessionmaker
 
+from ibid.clock import now
 from ibid.errors import Unavailable
 
 SQLITE_BUSY_MS = 15_000
+CONNECT_SECONDS = 5
+POOL_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +66,16 @@ class Database:
         self.engine.dispose()
 
 
+def moment(session: Session) -> datetime:
+    """The present by the clock that leases are kept by: the database server's, which all machines share.
+
+    SQLite has none, and all its processes share this machine's.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return now()
+    return session.scalars(select(func.clock_timestamp(type_=DateTime(timezone=True)))).one()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn a lost, locked or full database into `DatabaseUnavailable`; errors of our SQL stay what they are."""
@@ -73,6 +88,10 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailable(
             "The database did not answer. Nothing was changed; try again in a moment."
         ) from error
+    except PoolExhausted as error:
+        raise DatabaseUnavailable(
+            "All connections to the database are in use. Nothing was changed; try again in a moment."
+        ) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable(
@@ -82,7 +101,11 @@ def translated() -> Iterator[None]:
 
 
 def _server(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    """Whoever asks learns in seconds that the server does not answer, and not after the minutes that TCP takes."""
+    waits = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 10, "keepalives_interval": 5}
+    return create_engine(
+        url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=POOL_SECONDS, connect_args=waits
+    )
 
 
 def _sqlite(url: str) -> Engine:

@@ -23,6 +23,7 @@ READER = {
     "get_text",
     "get_original",
     "list_jobs",
+    "get_queue",
     "get_job",
     "job_events",
     "search",
@@ -38,6 +39,7 @@ EDITOR = {
     "delete_document",
     "cancel_job",
     "retry_job",
+    "retry_jobs",
 }
 ADMIN = {
     "verify_collection",
@@ -57,6 +59,8 @@ NOTHING_OF_OTHERS = {
     "sign_out": 204,
     "list_collections": 200,
     "list_jobs": 200,
+    "get_queue": 200,
+    "retry_jobs": 200,
     "list_api_keys": 200,
     "create_collection": 403,
     "list_audit": 403,
@@ -92,6 +96,7 @@ class World:
             "sign_in": {"token": "used"},
             "create_collection": {"name": "another"},
             "upload_documents": {"name": "new.txt", "text": "New."},
+            "retry_jobs": {},
             "search": {"collection": collection, "query": QUESTION},
             "ask": {"collection": collection, "question": QUESTION},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},

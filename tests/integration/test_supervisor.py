@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -53,7 +55,7 @@ def supervised(parts: Parts, **given: object) -> Iterator[Supervisor]:
 
 
 def worker_of(supervisor: Supervisor) -> psutil.Process:
-    return psutil.Process(eventually(lambda: supervisor.pid, what="a worker"))
+    return psutil.Process(eventually(lambda: supervisor.pids, what="a worker")[0])
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
@@ -82,7 +84,7 @@ class TestStart:
         with supervised(shop.parts, wait_ready=wait_ready) as supervisor:
             assert asked.acquire(timeout=30)
             assert asked.acquire(timeout=30)
-            assert supervisor.pid is None
+            assert supervisor.pids == []
             is_ready.set()
             worker_of(supervisor)
 
@@ -114,16 +116,32 @@ class TestWorker:
             eventually(lambda: succeeded(shop, other.job_id), what="the second document")
             shop.agree()
 
-    def test_whose_child_dies_while_it_waits_is_replaced(self, shop: Shop) -> None:
-        with supervised(shop.parts) as supervisor:
-            worker = worker_of(supervisor)
+    def test_that_is_killed_takes_nothing_from_the_others(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("IBID_WORKER_PROCESSES", "2")
+        settings = shop.parts.settings.model_copy(update={"worker_processes": 2})
+        with supervised(replace(shop.parts, settings=settings)) as supervisor:
+            eventually(lambda: len(supervisor.pids) == 2, what="two workers")
             one = shop.upload(FACTS)
             eventually(lambda: succeeded(shop, one.job_id), what="the first document")
-            (child,) = worker.children()
-            child.kill()
+            dead = psutil.Process(supervisor.pids[0])
+            dead.kill()
+            await_end([dead])
             other = shop.upload("A tower is 12 metres high.", "tower.txt")
             eventually(lambda: succeeded(shop, other.job_id), what="the second document")
-            await_end([worker])
+            eventually(lambda: len(supervisor.pids) == 2, what="a successor")
+
+    def test_that_has_grown_too_large_is_replaced_after_its_batch(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("IBID_WORKER_MEMORY_BYTES", "1000000")
+        with supervised(shop.parts) as supervisor:
+            first = worker_of(supervisor)
+            for n in range(2):
+                one = shop.upload(FACTS + str(n), f"{n}.txt")
+                eventually(partial(succeeded, shop, one.job_id), what="a document")
+            await_end([first])
 
 
 class TestStop:
@@ -134,7 +152,7 @@ class TestStop:
             eventually(lambda: count(shop, JobState.RUNNING), what="work in progress")
             members = family(worker)
             supervisor.stop()
-            assert supervisor.pid is None
+            assert supervisor.pids == []
             await_end(members)
             assert count(shop, JobState.RUNNING) == 0
             jobs = [shop.job(one.job_id) for one in accepted]
@@ -147,7 +165,7 @@ class TestStop:
 
         with supervised(shop.parts, wait_ready=wait_ready) as supervisor:
             supervisor.stop()
-            assert supervisor.pid is None
+            assert supervisor.pids == []
 
 
 def count(shop: Shop, state: JobState) -> int:

@@ -10,7 +10,7 @@ from ibid.claims import Claim, LeaseLost
 from ibid.clock import now
 from ibid.db.session import Database
 from ibid.db.tables import Job
-from ibid.jobs import JobEnded, JobNotFound, JobNotRetryable
+from ibid.jobs import JobEnded, JobNotFound, JobNotRetryable, QueueFull, QueueView, Those
 from ibid.types import JobKind, JobState, Scope
 
 LEASE = timedelta(seconds=20)
@@ -129,6 +129,15 @@ class TestFence:
 
 
 class TestSweep:
+    def test_a_dead_workers_jobs_need_not_wait_for_their_leases(self, db: Database) -> None:
+        mine, others = add(db), add(db)
+        claim(db, "w1", limit=1)
+        claim(db, "w2", limit=1)
+        with db.begin() as session:
+            claims.disown(session, "w1")
+        assert sweep(db) == 1
+        assert [job(db, id_).state for id_ in (mine, others)] == [JobState.QUEUED, JobState.RUNNING]
+
     def test_live_leases_are_left_alone(self, db: Database) -> None:
         add(db)
         claim(db)
@@ -207,3 +216,88 @@ class TestView:
         ids = [add(db) for _ in range(3)]
         with db.read() as session:
             assert [jobs.view(session, session.get_one(Job, id_)).queue_position for id_ in ids] == [1, 2, 3]
+
+    def test_positions_are_the_order_of_claims(self, db: Database) -> None:
+        ids = [add(db, collection) for collection in ("col_a", "col_a", "col_a", "col_b", "col_c", "col_b")]
+        running = claim(db, limit=1)
+        assert [c.id for c in running] == ids[:1]
+        with db.read() as session:
+            views = jobs.views(session, [session.get_one(Job, id_) for id_ in ids])
+        positions = {view.id: view.queue_position for view in views}
+        assert positions.pop(ids[0]) is None
+        expected = sorted(positions, key=lambda id_: positions[id_] or 0)
+        assert expected == [one.id for one in claim(db)]
+        assert expected[0] == ids[3]
+
+
+class TestQueue:
+    def test_is_empty(self, db: Database, admin: Scope) -> None:
+        with db.read() as session:
+            assert jobs.queue(session, admin) == QueueView(0, 0, 0, None)
+
+    def test_counts_and_age(self, db: Database, admin: Scope) -> None:
+        ids = [add(db) for _ in range(4)]
+        claim(db, limit=2)
+        expire(db, ids[0])
+        with db.begin() as session:
+            waited = update(Job).where(Job.id == ids[3]).values(not_before=now() - timedelta(minutes=5))
+            session.execute(waited)
+        with db.read() as session:
+            found = jobs.queue(session, admin)
+        assert (found.queued, found.running, found.stalled) == (2, 1, 1)
+        assert 300 <= (found.oldest_queued_seconds or 0) < 400
+
+    def test_shows_no_jobs_of_others(self, db: Database) -> None:
+        add(db)
+        other = Scope("k", "editor", frozenset({"key:k"}), frozenset({"col_other"}))
+        with db.read() as session:
+            assert jobs.queue(session, other) == QueueView(0, 0, 0, None)
+
+    def test_has_room_until_it_is_full(self, db: Database) -> None:
+        for _ in range(2):
+            add(db)
+        add(db, "col_other")
+        with db.read() as session:
+            jobs.check_room(session, "col_a", 3)
+            with pytest.raises(QueueFull) as refused:
+                jobs.check_room(session, "col_a", 2)
+        assert refused.value.retry_after > 0
+        claim(db, limit=1)
+        with db.read() as session:
+            jobs.check_room(session, "col_a", 2)
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def dead(self, db: Database) -> list[str]:
+        """Two that were at fault, one that was lost, one that is well and one that waits."""
+        ids = [add(db) for _ in range(5)]
+        codes = ["unreadable", "unreadable", "worker_lost"]
+        held = claim(db, limit=4)
+        with db.begin() as session:
+            for one, code in zip(held, codes, strict=False):
+                claims.fail(session, one, code, "So it is.", retryable=False)
+            claims.finish(session, held[3], JobState.SUCCEEDED)
+        return ids[:3]
+
+    def test_are_listed(self, db: Database, admin: Scope, dead: list[str]) -> None:
+        with db.read() as session:
+            found = jobs.listing(session, admin, Those(JobState.FAILED), after=None, limit=9)
+            lost = jobs.listing(
+                session, admin, Those(JobState.FAILED, error_code="worker_lost"), after=None, limit=9
+            )
+        assert [job.id for job in found] == dead[::-1]
+        assert [job.id for job in lost] == dead[2:]
+
+    def test_are_tried_again_together(self, db: Database, admin: Scope, dead: list[str]) -> None:
+        with db.begin() as session:
+            assert jobs.retry_failed(session, admin, Those(error_code="unreadable")) == dead[:2]
+            assert jobs.retry_failed(session, admin, Those(), limit=1) == dead[2:]
+            assert jobs.retry_failed(session, admin, Those()) == []
+        assert {job(db, id_).state for id_ in dead} == {JobState.QUEUED}
+
+    def test_of_others_are_left_alone(self, db: Database, dead: list[str]) -> None:
+        other = Scope("k", "editor", frozenset({"key:k"}), frozenset({"col_other"}))
+        with db.begin() as session:
+            assert jobs.retry_failed(session, other, Those()) == []
+        assert {job(db, id_).state for id_ in dead} == {JobState.FAILED}
