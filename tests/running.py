@@ -79,13 +79,17 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ibid.cli", "serve"],
+                self.command_line(),
                 env=self.full_environment(),
                 stdout=output,
                 stderr=output,
             )
         if ready:
             eventually(self.is_ready, within=120, what="readiness")
+
+    def command_line(self) -> list[str]:
+        """What is started."""
+        return [sys.executable, "-m", "ibid.cli", "serve"]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`ibid …` with the server's settings, run to its end."""

@@ -5,6 +5,7 @@ somebody claim); clocks jump; people cancel, retry and delete.
 """
 
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     rule,
 )
 from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from ibid import claims, clock, jobs
 from ibid.claims import Claim, LeaseLost
@@ -37,6 +39,17 @@ LEASE = timedelta(seconds=20)
 ADMIN = Scope("key_admin", "admin")
 LEGAL = {(step.before, step.after) for step in TRANSITIONS}
 MOST = 3
+
+
+End = Callable[[Session, Claim], None]
+ENDS: list[End] = [
+    lambda session, one: claims.finish(session, one, JobState.SUCCEEDED),
+    lambda session, one: claims.finish(session, one, JobState.PARTIALLY_SUCCEEDED),
+    lambda session, one: claims.fail(session, one, "unreadable", "It cannot be read.", retryable=False),
+    lambda session, one: claims.put_back(session, one, wait=timedelta()),
+    lambda session, one: claims.put_back(session, one, wait=timedelta(seconds=1), counts=True),
+    lambda session, one: claims.put_back(session, one, wait=timedelta(seconds=1), alone=True),
+]
 
 
 class Jobs(RuleBasedStateMachine):
@@ -95,18 +108,9 @@ class Jobs(RuleBasedStateMachine):
             allowed = claims.may_write(session, one.id, one.attempt)
         assert not allowed or self.is_current(one)
 
-    @rule(one=held, state=st.sampled_from([JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED]))
-    def finish(self, one: Claim, state: JobState) -> None:
-        self.written(one, lambda session: claims.finish(session, one, state))
-
-    @rule(one=held)
-    def fail(self, one: Claim) -> None:
-        self.written(one, lambda session: claims.fail(session, one, "unreadable", "No.", retryable=False))
-
-    @rule(one=held, counts=st.booleans(), alone=st.booleans())
-    def put_back(self, one: Claim, *, counts: bool, alone: bool) -> None:
-        back = {"wait": timedelta(seconds=1), "counts": counts, "alone": alone}
-        self.written(one, lambda session: claims.put_back(session, one, **back))
+    @rule(one=held, end=st.sampled_from(ENDS))
+    def finish(self, one: Claim, end: End) -> None:
+        self.written(one, lambda session: end(session, one))
 
     @rule(one=consumes(held))
     def worker_dies(self, one: Claim) -> None:
@@ -122,22 +126,22 @@ class Jobs(RuleBasedStateMachine):
         with self.db.begin() as session:
             claims.hand_back(session)
 
-    @rule()
-    def sweep(self) -> None:
+    @rule(seconds=st.sampled_from([0, 1, 25, 90, 3600, -5, -3600]))
+    def time_passes_and_somebody_sweeps(self, seconds: int) -> None:
+        """Also in jumps, as when a laptop wakes up or a clock is set."""
+        self.time += timedelta(seconds=seconds)
         with self.db.begin() as session:
             claims.sweep(session, max_failures=MOST)
 
-    @rule(seconds=st.sampled_from([1, 5, 25, 3600, -5, -3600]))
-    def clock_jumps(self, seconds: int) -> None:
-        self.time += timedelta(seconds=seconds)
-
-    @rule(index=st.integers(0, 9))
-    def cancel(self, index: int) -> None:
-        self.asked(index, jobs.cancel, JobEnded)
-
-    @rule(index=st.integers(0, 9))
-    def retry(self, index: int) -> None:
-        self.asked(index, jobs.retry, JobNotRetryable)
+    @rule(index=st.integers(0, 9), retry=st.booleans())
+    def somebody_cancels_or_retries(self, index: int, *, retry: bool) -> None:
+        rows = self.rows()
+        job = rows[index % len(rows)]
+        try:
+            with self.db.begin() as session:
+                (jobs.retry if retry else jobs.cancel)(session, ADMIN, job.id)
+        except (JobEnded, JobNotRetryable):
+            assert self.row(job.id).revision == job.revision
 
     @precondition(lambda self: len(self.seen) > 2)
     @rule(collection=st.sampled_from(["col_a", "col_b"]))
@@ -163,8 +167,7 @@ class Jobs(RuleBasedStateMachine):
     def settle(self) -> None:
         """Whatever has happened: let time pass, and one honest worker ends everything."""
         for _ in range(300):
-            self.time += timedelta(hours=2)
-            self.sweep()
+            self.time_passes_and_somebody_sweeps(7200)
             with self.db.begin() as session:
                 batch = claims.claim(session, "w3", lease=LEASE, limit=16)
                 for one in batch:
@@ -191,15 +194,6 @@ class Jobs(RuleBasedStateMachine):
         job = self.row(one.id)
         return job.state == JobState.RUNNING and job.attempt == one.attempt
 
-    def asked(self, index: int, act: Any, refusal: type[Exception]) -> None:
-        rows = self.rows()
-        job = rows[index % len(rows)]
-        try:
-            with self.db.begin() as session:
-                act(session, ADMIN, job.id)
-        except refusal:
-            assert self.row(job.id).revision == job.revision
-
     def row(self, job_id: str) -> Job:
         with self.db.read() as session:
             return session.get_one(Job, job_id)
@@ -216,6 +210,6 @@ def reaches(before: JobState, after: JobState) -> bool:
 
 
 Jobs.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestJobs = Jobs.TestCase
