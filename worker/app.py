@@ -1,7 +1,8 @@
 """The Celery application: `celery -A worker.app worker`, or `ibid worker`.
 
-A server's own workers are single processes (`--pool=solo`): each has its own place at the queue's folder, and one that
-is killed takes nothing from the others. `ibid worker` forks its processes, as Celery's users expect it to.
+With a broker it forks its processes, as Celery's users expect it to, and the first one keeps the connection alive.
+Where the queue is a folder, each worker is a single process (`solo`): forked ones would share a lock, and one that is
+killed while it holds it would leave the others without work for ever.
 """
 
 import logging
@@ -121,16 +122,13 @@ def main() -> None:
 
 
 def _pool() -> dict[str, Any]:
-    if lifeline.descriptor() is not None:
-        # Nobody answers a broker's heartbeats while a batch is worked on.
-        return {"worker_pool": "solo", "broker_heartbeat": 0}
     if settings.broker_url:
         return {
             "worker_pool": "prefork",
             "worker_concurrency": settings.worker_processes,
             "worker_max_memory_per_child": settings.worker_memory_bytes // 1024,
         }
-    if settings.worker_processes > 1:
+    if settings.worker_processes > 1 and lifeline.descriptor() is None:
         raise QueueHasOnePlace(
             "Without a broker, one worker is one process. Set IBID_BROKER_URL, or start several workers with "
             "IBID_WORKER_PROCESSES=1."

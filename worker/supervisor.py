@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
 """What a worker gets beyond the seconds in which it puts down its work."""
 SHORTEST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-HEALTHY_SECONDS = 60.0
+LONGEST_PAUSE = 5.0
+HEALTHY_SECONDS = 10.0
 
 
 class Supervisor:
-    """Keeps so many worker processes alive, and serves them the store that this process owns."""
+    """Keeps workers alive, and serves them the store that this process owns."""
 
     def __init__(self, parts: Parts, *, wait_ready: Callable[[], object]) -> None:
         self._parts = parts
@@ -34,10 +34,12 @@ class Supervisor:
         self._server: StoreServer | None = None
         self._address = new_address(parts.settings.data_dir)
         self._key = new_authkey()
-        self._processes: list[subprocess.Popen[bytes] | None] = [None] * parts.settings.worker_processes
+        # With a broker one worker forks as many processes as are wanted; without one each process is a worker.
+        places = 1 if parts.settings.broker_url else parts.settings.worker_processes
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * places
         self._threads = [
             threading.Thread(target=self._run, args=(place,), name=f"supervisor-{place}", daemon=True)
-            for place in range(parts.settings.worker_processes)
+            for place in range(places)
         ]
 
     @property
