@@ -213,24 +213,32 @@ def sweep(session: Session, *, max_failures: int) -> int:
     return len(lost)
 
 
-def worker_name(pid: int) -> str:
-    """What a worker process of this machine is called in the jobs it has claimed."""
-    return f"{socket.gethostname()}:{pid}"
+def worker_name(worker: int, process: int) -> str:
+    """What a process of a worker of this machine is called in the jobs it has claimed."""
+    return f"{socket.gethostname()}:{worker}/{process}"
 
 
-def disown(session: Session, worker: str | None = None) -> None:
-    """End all leases, or a worker's: whoever calls knows that no worker is alive, or that this one is not."""
-    running = update(Job).where(Job.state == JobState.RUNNING)
-    if worker is not None:
-        running = running.where(Job.worker == worker)
-    session.execute(running.values(lease_until=moment(session)))
+def release(session: Session, worker: int, *, blame: bool, max_failures: int) -> None:
+    """Take back what a worker of this machine had that has ended.
+
+    `blame` says that its end may have been the fault of what it worked on: then it counts as for any lost worker.
+    """
+    theirs = Job.worker.startswith(worker_name(worker, 0)[:-1], autoescape=True)
+    if not blame:
+        hand_back(session, theirs)
+    session.execute(
+        update(Job).where(Job.state == JobState.RUNNING, theirs).values(lease_until=moment(session))
+    )
+    sweep(session, max_failures=max_failures)
 
 
-def hand_back(session: Session) -> None:
-    """Queue all running jobs again and count nothing: whoever calls knows that their workers were stopped in order."""
+def hand_back(session: Session, *those: ColumnElement[bool]) -> None:
+    """Queue running jobs again and count nothing: whoever calls knows that it was no job that ended their workers."""
     waiting = lifecycle.moved(JobState.RUNNING, JobState.QUEUED)
-    running = update(Job).where(Job.state == JobState.RUNNING, Job.cancel_requested.is_(False))
-    session.execute(running.values(waiting | {"lease_until": None, "not_before": moment(session)}))
+    waiting |= {"lease_until": None, "not_before": moment(session)}
+    running = update(Job).where(Job.state == JobState.RUNNING, Job.cancel_requested.is_(False), *those)
+    session.execute(running.values(waiting))
+    session.info["work"] = True
 
 
 def backoff(failures: int) -> timedelta:

@@ -282,7 +282,8 @@ def turns() -> Subquery:
         .group_by(Job.collection_id)
         .subquery()
     )
-    turn = func.row_number().over(partition_by=Job.collection_id, order_by=Job.id)
+    # By the moment they are due: one that is tried again does not come first whenever a worker starts.
+    turn = func.row_number().over(partition_by=Job.collection_id, order_by=(Job.not_before, Job.id))
     return (
         select(Job.id, Job.not_before, (turn + func.coalesce(running.c.n, 0)).label("turn"))
         .outerjoin(running, running.c.collection_id == Job.collection_id)

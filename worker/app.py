@@ -68,7 +68,7 @@ def after_fork(**_: object) -> None:
             signal.SIGTERM, lambda *_: drain()
         )  # which supervisors may send to every process of a service
     try:
-        crew = Crew(*wire(settings))
+        crew = Crew(*wire(settings), worker=os.getpid() if _alone() else os.getppid())
     except Exception:  # a door: Celery would go on with a child that can do nothing
         log.exception("this worker process cannot work; another one is started in its place")
         os._exit(1)

@@ -26,10 +26,11 @@ LOOK_AROUND = 1.0
 class Crew:
     """Works on one batch of jobs at a time. Its pulse beats in a thread of its own, also while the crew is idle."""
 
-    def __init__(self, parts: Parts, tools: Tools) -> None:
+    def __init__(self, parts: Parts, tools: Tools, *, worker: int | None = None) -> None:
+        """`worker` is the process id of the worker that this process belongs to, if it is another one."""
         self.parts = parts
         self.tools = tools
-        self.name = claims.worker_name(os.getpid())
+        self.name = claims.worker_name(worker or os.getpid(), os.getpid())
         self._lease = timedelta(seconds=parts.settings.lease_seconds)
         self._held: tuple[Claim, ...] = ()
         self._deadline = float("inf")

@@ -2,14 +2,16 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ibid.bootstrap import Parts
-from ibid.claims import disown, hand_back, may_write, worker_name
+from ibid.claims import hand_back, may_write, release
 from ibid.errors import IbidError
 from ibid.vectors.port import Fence
 from ibid.vectors.remote import StoreServer, new_address, new_authkey
@@ -89,11 +91,11 @@ class Supervisor:
         with self._parts.db.read() as session:
             return may_write(session, fence.job_id, fence.attempt)
 
-    def _disown(self, pid: int) -> None:
+    def _release(self, pid: int, *, blame: bool) -> None:
         """A worker that ended cannot go on with what it had: its jobs need not wait for their leases to expire."""
         try:
             with self._parts.db.begin() as session:
-                disown(session, worker_name(pid))
+                release(session, pid, blame=blame, max_failures=self._parts.settings.max_attempts)
         except IbidError as error:
             log.warning("the jobs of worker %d are free when their leases end: %s", pid, error.message)
 
@@ -130,6 +132,7 @@ class Supervisor:
 
     def _one_life(self, place: int) -> int:
         """Start a worker and wait for its end; its pipe ends with this process, so that no orphan stays."""
+        before = memory_kills()
         reading, writing = os.pipe()
         environment = os.environ | {lifeline.VARIABLE: str(reading)}
         try:
@@ -150,7 +153,21 @@ class Supervisor:
         try:
             if self._server is not None:
                 os.write(writing, lifeline.message(str(self._address), self._key))
-            return process.wait()
+            ended = process.wait()
         finally:
             os.close(writing)
-            self._disown(process.pid)
+        # Killed, and not for want of memory: it was somebody outside, and no document.
+        outside = (
+            ended in {0, -signal.SIGKILL, -signal.SIGTERM} and before is not None and before == memory_kills()
+        )
+        self._release(process.pid, blame=not outside)
+        return ended
+
+
+def memory_kills() -> int | None:
+    """How many processes this machine has killed for want of memory; None where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

@@ -92,8 +92,7 @@ def _serve(parts: Parts) -> None:
     supervisor = None
     if settings.standalone:
         with parts.db.begin() as session:
-            claims.disown(session)  # a worker dies with its server, and this directory had no other server
-            claims.sweep(session, max_failures=settings.max_attempts)
+            claims.hand_back(session)  # a worker dies with its server, and this directory had no other server
     if settings.standalone or not settings.broker_url:
         supervisor = resolve_name(SUPERVISOR)(parts, wait_ready=parts.recipe)
         supervisor.start()

@@ -104,7 +104,8 @@ class ParseServer:
             ) from error
         except (OSError, ValueError, KeyError) as error:
             self._stop()
-            raise ParserDied("The parse server died on this document. Try it again.") from error
+            # It reads no document itself, its children do: this is no fault of the document.
+            raise ParsersUnavailable("The parse server died; another one is started.") from error
         if "code" in outcome:
             raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
         return body

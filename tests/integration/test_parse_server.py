@@ -144,7 +144,7 @@ class TestParse:
         child = child_of(server)
         os.kill(server.pid, signal.SIGKILL)
         thread.join()
-        assert isinstance(found[0], ParserDied)
+        assert isinstance(found[0], ParsersUnavailable)
         assert server.parse(pdf, "small.pdf", PDF).text
         assert eventually(lambda: not child.is_running(), what="the end of the child")
 

@@ -13,7 +13,7 @@ from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Job
 from ibid.documents import Accepted, Upload
-from ibid.types import Element, ElementKind, Parsed, ParseReport, Scope
+from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest.tools import Tools
 from ingest.work import work
 
@@ -68,9 +68,12 @@ class Shop:
         """A job whose worker is gone."""
         self.upload(FACTS)
         (held,) = self.claim()
-        with self.parts.db.begin() as session:
-            claims.disown(session)
+        self.expire_leases()
         return held.id
+
+    def expire_leases(self) -> None:
+        with self.parts.db.begin() as session:
+            session.execute(update(Job).where(Job.state == JobState.RUNNING).values(lease_until=now()))
 
     def work(self) -> None:
         """Work until nothing is due."""

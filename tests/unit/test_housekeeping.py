@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from ibid import claims, generations, keys, replies, uploads
+from ibid import generations, keys, replies, uploads
 from ibid.bootstrap import Parts, open_parts
 from ibid.clock import now
 from ibid.db.tables import Answer, Blob, Generation, Job, Reindex, SavedReply, WebToken
@@ -96,8 +96,7 @@ class TestLost:
             sweep(shop)
             shop.due_now()
             shop.claim()
-            with shop.parts.db.begin() as session:
-                claims.disown(session)
+            shop.expire_leases()
         sweep(shop)
         assert shop.job(id_).error_code == "worker_lost"
 

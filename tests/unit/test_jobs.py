@@ -129,15 +129,6 @@ class TestFence:
 
 
 class TestSweep:
-    def test_a_dead_workers_jobs_need_not_wait_for_their_leases(self, db: Database) -> None:
-        mine, others = add(db), add(db)
-        claim(db, "w1", limit=1)
-        claim(db, "w2", limit=1)
-        with db.begin() as session:
-            claims.disown(session, "w1")
-        assert sweep(db) == 1
-        assert [job(db, id_).state for id_ in (mine, others)] == [JobState.QUEUED, JobState.RUNNING]
-
     def test_live_leases_are_left_alone(self, db: Database) -> None:
         add(db)
         claim(db)
@@ -178,6 +169,28 @@ class TestSweep:
             jobs.cancel(session, Scope("k", "admin"), id_)
         expire(db, id_)
         sweep(db)
+        assert job(db, id_).state == JobState.CANCELLED
+
+
+class TestRelease:
+    """A server knows when one of its workers has ended, and need not wait for leases."""
+
+    @pytest.mark.parametrize(("blame", "failures"), [(True, 1), (False, 0)])
+    def test_of_a_lone_job(self, db: Database, failures: int, *, blame: bool) -> None:
+        mine, others = add(db), add(db)
+        claim(db, claims.worker_name(17, 18), limit=1)
+        claim(db, claims.worker_name(171, 171), limit=1)
+        with db.begin() as session:
+            claims.release(session, 17, blame=blame, max_failures=3)
+        assert [job(db, id_).state for id_ in (mine, others)] == [JobState.QUEUED, JobState.RUNNING]
+        assert job(db, mine).failures == failures
+
+    def test_of_a_job_to_be_cancelled(self, db: Database, admin: Scope) -> None:
+        id_ = add(db)
+        claim(db, claims.worker_name(17, 17))
+        with db.begin() as session:
+            jobs.cancel(session, admin, id_)
+            claims.release(session, 17, blame=False, max_failures=3)
         assert job(db, id_).state == JobState.CANCELLED
 
 

@@ -83,10 +83,10 @@ class Jobs(RuleBasedStateMachine):
         with self.db.begin() as session:
             jobs.enqueue(session, kind, collection)
 
-    @rule(target=held, worker=st.sampled_from(["w1", "w2"]), limit=st.integers(1, 4))
-    def message_arrives(self, worker: str, limit: int) -> Any:
+    @rule(target=held, worker=st.sampled_from([1, 2]), limit=st.integers(1, 4))
+    def message_arrives(self, worker: int, limit: int) -> Any:
         with self.db.begin() as session:
-            batch = claims.claim(session, worker, lease=LEASE, limit=limit)
+            batch = claims.claim(session, claims.worker_name(worker, worker), lease=LEASE, limit=limit)
         assert len({one.id for one in batch}) == len(batch)
         assert len(batch) < 2 or {one.kind for one in batch} == {JobKind.INGEST}
         return multiple(*batch)
@@ -116,10 +116,10 @@ class Jobs(RuleBasedStateMachine):
     def worker_dies(self, one: Claim) -> None:
         """Nothing is said to anybody."""
 
-    @rule(worker=st.sampled_from(["w1", "w2"]))
-    def its_server_notices(self, worker: str) -> None:
+    @rule(worker=st.sampled_from([1, 2]), blame=st.booleans())
+    def its_server_notices(self, worker: int, *, blame: bool) -> None:
         with self.db.begin() as session:
-            claims.disown(session, worker)
+            claims.release(session, worker, blame=blame, max_failures=MOST)
 
     @rule()
     def server_stops_in_order(self) -> None:
