@@ -63,6 +63,8 @@ class ParseServer:
         self._running: _Running | None = None
         self.network_cut: bool | None = None
         """Whether parsers cannot reach the network; None before the first start."""
+        self.peak_bytes = 0
+        """The most memory that reading the last document took, what it shares with the server included."""
 
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
         """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts."""
@@ -105,6 +107,7 @@ class ParseServer:
         except (OSError, ValueError, KeyError) as error:
             self._stop()
             raise ParserDied("The parse server died on this document. Try it again.") from error
+        self.peak_bytes = int(outcome.get("peak_bytes", 0))
         if "code" in outcome:
             raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
         return body

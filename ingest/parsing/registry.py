@@ -43,7 +43,8 @@ _BUILT_IN: Final = (
         "unstructured",
         "ingest.parsing.unstructured:UnstructuredParser",
         {kind.name: 50 for kind in BY_EXTENSION.values() if kind.name != _PDF},
-        ("unstructured", "charset-normalizer", "spacy", "en_core_web_sm", "pypandoc_binary"),
+        ("unstructured", "charset-normalizer", "spacy", "en_core_web_sm", "pypandoc_binary", "python-oxmsg"),
+        revision=2,
         programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
     ),
 )

@@ -2,11 +2,9 @@
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesParser
 from io import BytesIO, StringIO
 from itertools import zip_longest
 from pathlib import Path
@@ -22,7 +20,6 @@ from unstructured.partition.docx import partition_docx
 from unstructured.partition.epub import partition_epub
 from unstructured.partition.html import partition_html
 from unstructured.partition.md import partition_md
-from unstructured.partition.msg import partition_msg
 from unstructured.partition.odt import partition_odt
 from unstructured.partition.org import partition_org
 from unstructured.partition.pptx import partition_pptx
@@ -31,11 +28,12 @@ from unstructured.partition.rtf import partition_rtf
 from unstructured.partition.text import element_from_text
 from unstructured.partition.xlsx import partition_xlsx
 
-from ibid.types import ElementKind, Parsed, ParseReport
+from ibid.types import Attachment, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
 from ingest.parsing.archives import check_archive
 from ingest.parsing.encodings import decode
 from ingest.parsing.errors import NoText, Unreadable
+from ingest.parsing.mail import Mail, read_eml, read_msg
 from ingest.parsing.outline import Outline
 from ingest.parsing.unstructured_language import prepare_language
 from ingest.parsing.visible import visible
@@ -72,6 +70,7 @@ _DAMAGED: Final = (
     TypeError,
     UnprocessableEntityError,
     ValueError,
+    struct.error,
     etree.LxmlError,
 )
 
@@ -94,6 +93,8 @@ class _Read:
     pieces: list[_Piece]
     warnings: tuple[str, ...] = ()
     pages: int | None = None
+    attachments: tuple[Attachment, ...] = ()
+    images_skipped: int = 0
 
 
 class UnstructuredParser:
@@ -144,12 +145,11 @@ def _assembled(read: _Read) -> Parsed:
         ),
         elements=len(elements),
         tables=kinds.count(ElementKind.TABLE),
-        images_skipped=sum(
-            piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces
-        ),
+        images_skipped=read.images_skipped
+        + sum(piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces),
         warnings=read.warnings,
     )
-    return Parsed(builder.text(), elements, (), report)
+    return Parsed(builder.text(), elements, (), report, read.attachments)
 
 
 def _heads(piece: _Piece, following: _Piece | None) -> bool:
@@ -331,58 +331,25 @@ def _markup(path: Path, partition: Callable[..., list[Found]]) -> _Read:
     )
 
 
-def _eml(path: Path) -> _Read:
-    with path.open("rb") as file:
-        message = BytesParser(policy=policy.default).parse(file)
-    warnings = _attachment_warning(
-        [part.get_filename() or "without a name" for part in message.iter_attachments()]
-    )
-    return _Read([*_headers(message), *_body(message)], warnings)
-
-
-def _headers(message: EmailMessage) -> Iterator[_Piece]:
-    subject = str(message.get("subject") or "").strip()
-    if subject:
-        yield _Piece(ElementKind.PARAGRAPH, subject, level=0)
-    lines = [f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Date") if message.get(name)]
-    if lines:
-        yield _Piece(ElementKind.METADATA, "\n".join(lines))
-
-
-def _body(message: EmailMessage) -> list[_Piece]:
-    part = message.get_body(("html", "plain"))
-    if part is None:
-        return []
-    payload = part.get_payload(decode=True)
-    text, _ = decode(payload if isinstance(payload, bytes) else b"", part.get_content_charset())
-    return _html_pieces(text) if part.get_content_subtype() == "html" else _text_pieces(text)
-
-
-def _msg(path: Path) -> _Read:
-    found = partition_msg(str(path), languages=[""], process_attachments=False)
-    metadata = found[0].metadata if found else None
-    pieces = []
-    if metadata is not None and metadata.subject:
-        pieces.append(_Piece(ElementKind.PARAGRAPH, metadata.subject, level=0))
-    people = (("From", metadata and metadata.sent_from), ("To", metadata and metadata.sent_to))
-    lines = [f"{name}: {', '.join(names)}" for name, names in people if names]
-    pieces.append(_Piece(ElementKind.METADATA, "\n".join(lines)))
-    return _Read([*pieces, *_pieces(found)] if found else [])
-
-
-def _attachment_warning(names: list[str]) -> tuple[str, ...]:
-    return (f"Attachments are not read: {', '.join(names)}. Upload them on their own.",) if names else ()
+def _mail(mail: Mail) -> _Read:
+    pieces = [_Piece(ElementKind.PARAGRAPH, mail.subject, level=0)] if mail.subject else []
+    if mail.headers:
+        lines = "\n".join(f"{name}: {value}" for name, value in mail.headers)
+        pieces.append(_Piece(ElementKind.METADATA, lines))
+    for text, html in mail.bodies:
+        pieces.extend(_html_pieces(text) if html else _text_pieces(text))
+    return _Read(pieces, mail.warnings, attachments=mail.attachments, images_skipped=mail.images_skipped)
 
 
 _READERS: Final[dict[str, Callable[[Path], _Read]]] = {
     "application/epub+zip": _epub,
     "application/rtf": _rtf,
-    "application/vnd.ms-outlook": _msg,
+    "application/vnd.ms-outlook": lambda path: _mail(read_msg(path)),
     "application/vnd.oasis.opendocument.text": _odt,
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": _pptx,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": _xlsx,
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": _docx,
-    "message/rfc822": _eml,
+    "message/rfc822": lambda path: _mail(read_eml(path)),
     "text/csv": _csv,
     "text/html": _html,
     "text/markdown": _markdown,
