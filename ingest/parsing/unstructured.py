@@ -26,7 +26,6 @@ from unstructured.partition.pptx import partition_pptx
 from unstructured.partition.rst import partition_rst
 from unstructured.partition.rtf import partition_rtf
 from unstructured.partition.text import element_from_text
-from unstructured.partition.xlsx import partition_xlsx
 
 from ibid.types import Attachment, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
@@ -36,7 +35,8 @@ from ingest.parsing.errors import NoText, Unreadable
 from ingest.parsing.mail import Mail, read_eml, read_msg
 from ingest.parsing.outline import Outline
 from ingest.parsing.unstructured_language import prepare_language
-from ingest.parsing.visible import visible
+from ingest.parsing.visible import main_text, visible
+from ingest.parsing.workbook import read_sheets, titled
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +147,9 @@ def _assembled(read: _Read) -> Parsed:
         tables=kinds.count(ElementKind.TABLE),
         images_skipped=read.images_skipped
         + sum(piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces),
+        hidden_characters=sum(
+            element.end - element.start for element in elements if element.kind is ElementKind.HIDDEN
+        ),
         warnings=read.warnings,
     )
     return Parsed(builder.text(), elements, (), report, read.attachments)
@@ -238,11 +241,10 @@ def _declared(where: Pattern[bytes], data: bytes) -> str | None:
 def _html(path: Path) -> _Read:
     data = path.read_bytes()
     text, warnings = decode(data, _declared(_CHARSET, data) or _declared(_XML_ENCODING, data))
-    return _Read(_html_pieces(text), warnings)
+    return _Read(_html_pieces(main_text(text)), warnings)
 
 
-def _html_pieces(text: str) -> list[_Piece]:
-    shown = visible(text)
+def _html_pieces(shown: str) -> list[_Piece]:
     return _pieces(partition_html(text=shown, languages=[""])) if shown.strip() else []
 
 
@@ -288,18 +290,26 @@ def _pptx(path: Path) -> _Read:
 
 
 def _xlsx(path: Path) -> _Read:
-    """Each sheet under its name."""
+    """Each sheet under its name; one that the file hides is kept, and told, and not searched."""
     check_archive(path)
     pieces: list[_Piece] = []
-    sheet = None
-    for element in partition_xlsx(str(path), languages=[""]):
-        if element.metadata.page_name and element.metadata.page_name != sheet:
-            sheet = element.metadata.page_name
-            pieces.append(_Piece(ElementKind.PARAGRAPH, sheet, level=0))
-        if element.text.strip() != sheet:
-            pieces.append(_piece(element, pages=False))
-    has_content = any(piece.level != 0 for piece in pieces)
-    return _Read(pieces if has_content else [])
+    hidden = []
+    for sheet in read_sheets(path):
+        if not sheet.blocks:
+            continue
+        if sheet.hidden:
+            hidden.append(sheet.name)
+            rows = "\n".join(_row(row) for block in sheet.blocks for row in block)
+            pieces.append(_Piece(ElementKind.HIDDEN, rows))
+            continue
+        pieces.append(_Piece(ElementKind.PARAGRAPH, sheet.name, level=0))
+        for block in sheet.blocks:
+            titles, rows_below = titled(block)
+            pieces.extend(_Piece(ElementKind.PARAGRAPH, title) for title in titles if title != sheet.name)
+            if rows_below:
+                pieces.append(_Piece(ElementKind.TABLE, "\n".join(map(_row, rows_below))))
+    warnings = (f"Hidden sheets are not searched: {', '.join(hidden)}.",) if hidden else ()
+    return _Read(pieces, warnings)
 
 
 def _odt(path: Path) -> _Read:
@@ -337,7 +347,7 @@ def _mail(mail: Mail) -> _Read:
         lines = "\n".join(f"{name}: {value}" for name, value in mail.headers)
         pieces.append(_Piece(ElementKind.METADATA, lines))
     for text, html in mail.bodies:
-        pieces.extend(_html_pieces(text) if html else _text_pieces(text))
+        pieces.extend(_html_pieces(visible(text)) if html else _text_pieces(text))
     return _Read(pieces, mail.warnings, attachments=mail.attachments, images_skipped=mail.images_skipped)
 
 

@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from datetime import date
 from pathlib import Path
 
 import docx
@@ -134,6 +135,43 @@ class TestHtml:
         assert parsed.text == "Café “quoted”"
         assert parsed.report.warnings == ()
 
+    @pytest.mark.parametrize(
+        "menu",
+        [
+            "<nav><a href=/>Menu</a></nav>",
+            "<div role=navigation><a href=/>Menu</a></div>",
+            "<header><p>Menu</p></header>",
+            "<footer>Menu</footer>",
+            "<div class='site-menu'><a href=/>Menu</a> | <a href=/x>Menu</a></div>",
+            "<aside id=sidebar><ul><li><a href=/>Menu</a><li><a href=/x>Menu</a></ul></aside>",
+            "<button>Menu</button>",
+        ],
+    )
+    def test_menus_are_left_out(self, parse, menu: str):
+        body = "<h1>Title</h1><p>The words of the page, which are a few.</p>"
+        assert parse("a.html", menu + body).text == "Title\n\nThe words of the page, which are a few."
+
+    def test_beside_the_main_part_only_the_title_is_kept(self, parse):
+        page = "<div><h1>Title</h1></div><div>Aside.</div><main><p>Words of the page.</p></main><div>Below.</div>"
+        assert parse("a.html", page).text == "Title\n\nWords of the page."
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            "<article><header><p>Words.</p></header><p>More words.</p><footer><p>Sources.</p></footer></article>",
+            "<header><h1>Words.</h1></header><p>More words.</p><aside>Sources.</aside>",
+            "<ul><li><a href=/a>Words.</a><li><a href=/b>More words.</a><li><a href=/c>Sources.</a></ul>",
+            "<nav><p>Words.</p><p>More words.</p><p>Sources.</p></nav>",
+            "<div class=menu><p>Words.</p><p>More words.</p><p>Sources.</p></div>",
+            "<form><p>Words.</p><p>More words.</p><p><label>Sources.</label></p></form>",
+            "<details><summary>Words.</summary><p>More words.</p></details><p>Sources.</p>",
+            "<p>Words.</p><figure><figcaption>More words.</figcaption></figure><p>Sources.</p>",
+        ],
+        ids=["article", "title", "links", "only a menu", "a menu of dishes", "form", "details", "figure"],
+    )
+    def test_what_is_no_menu_is_kept(self, parse, page: str):
+        assert parse("a.html", page).text == "Words.\n\nMore words.\n\nSources."
+
     def test_a_page_without_words(self, parse):
         with pytest.raises(NoText):
             parse("a.html", "<html><body><script>x()</script></body></html>")
@@ -219,6 +257,32 @@ class TestTables:
             ("heading", "Cities"),
             ("table", "Team | City\nBlues | St. Louis"),
         ]
+
+    def test_a_workbook_keeps_values_in_their_columns(self, parse):
+        book = openpyxl.Workbook()
+        sheet = book.active
+        sheet.title = "Staff"
+        for row in (
+            ("Staff in June",),
+            ("Name", "Since", "Share", "Here"),
+            (),
+            ("Ann", date(2026, 1, 5), 0.25, True),
+            ("Bob", None, 1.5, None),
+        ):
+            sheet.append(row)
+        sheet["C4"].number_format = "0%"
+        hidden = book.create_sheet("Secrets")
+        hidden.sheet_state = "hidden"
+        hidden.append(("Code", 42))
+        parsed = parse("a.xlsx", saved(book))
+        assert shown(parsed) == [
+            ("heading", "Staff"),
+            ("paragraph", "Staff in June"),
+            ("table", "Name | Since | Share | Here\nAnn | 2026-01-05 | 25% | TRUE\nBob |  | 1.5 |"),
+            ("hidden", "Code | 42"),
+        ]
+        assert parsed.report.hidden_characters == len("Code | 42")
+        assert "Secrets" in parsed.report.warnings[0]
 
     def test_an_empty_workbook(self, parse):
         with pytest.raises(NoText):

@@ -33,6 +33,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "fastapi": ("api/*",),
     "kombu": ("worker/*", "ibid/nudge/*"),
     "obstore": ("ibid/blobs/obstore.py",),
+    "openpyxl": ("ingest/parsing/workbook.py",),
     "oxmsg": ("ingest/parsing/mail.py",),
     "psycopg": ("ibid/db/session.py",),
     "pypdfium2": ("ingest/parsing/pdf.py",),
