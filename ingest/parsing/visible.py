@@ -5,7 +5,12 @@ import re
 from typing import Final
 
 import lxml.html  # type: ignore[import-untyped]
+from lxml import etree
 
+from ingest.parsing.errors import Unreadable
+
+MAX_DEPTH: Final = 250
+"""Of elements in each other; libxml2 reads up to 256."""
 _DECLARATION: Final = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DROPPED: Final = frozenset({"script", "style", "template", "noscript", "iframe", "object"})
 _MENUS: Final = frozenset({"nav", "button", "select", "datalist"})
@@ -59,7 +64,10 @@ def main_text(text: str) -> str:
 def _shown(text: str) -> lxml.html.HtmlElement | None:
     if not text.strip():
         return None
-    root = lxml.html.document_fromstring(_without_declaration(text))
+    root = lxml.html.document_fromstring(
+        _without_declaration(text), parser=lxml.html.HTMLParser(huge_tree=True)
+    )
+    _check_depth(root)
     for element in list(root.iter()):
         if _is_hidden(element) and element.getparent() is not None:
             element.drop_tree()
@@ -71,6 +79,17 @@ def _written(root: lxml.html.HtmlElement) -> str:
     for element in root.iter(*_PASSED_OVER):
         element.tag = _PASSED_OVER[element.tag]
     return str(lxml.html.tostring(root, encoding="unicode"))
+
+
+def _check_depth(root: lxml.html.HtmlElement) -> None:
+    """Readers drop what is nested more deeply, without a word."""
+    depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > MAX_DEPTH:
+            raise Unreadable(
+                f"This page nests more than {MAX_DEPTH} elements in each other. Save it from a browser and upload that."
+            )
 
 
 def _is_furniture(element: lxml.html.HtmlElement) -> bool:
