@@ -36,6 +36,8 @@ class Offer:
         return cast("Parser", getattr(import_module(module), attribute)())
 
 
+_LANGUAGES: Final = "py3langid"
+"""Tells the languages of what any parser read."""
 _PDF: Final = "application/pdf"
 _BUILT_IN: Final = (
     Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=2),
@@ -88,7 +90,7 @@ def _loaded(offer: Offer) -> Parser:
 def parser_fingerprint(media_type: str) -> str:
     """Names everything that decides how a file of this type is read; equal fingerprints give equal texts."""
     offer = offer_for(media_type)
-    versions = (f"{package}=={_version(package)}" for package in offer.packages)
+    versions = (f"{package}=={_version(package)}" for package in (*offer.packages, _LANGUAGES))
     return " ".join((f"{offer.name}/{offer.revision}", f"canonical/{canonical.REVISION}", *versions))
 
 

@@ -124,10 +124,12 @@ def _answered(
 
 def _warm(media_type: str) -> None:
     """Load the parser before the fork, so that the next child has it too."""
+    from ingest.parsing import languages  # noqa: PLC0415 - it loads a model that only this process needs
     from ingest.parsing.registry import parser_for  # noqa: PLC0415 - parsers may come with packages that load much
 
     before = len(sys.modules)
     parser_for(media_type)
+    languages.load()
     if len(sys.modules) > before:
         # What is here now lives as long as the server: the collector would only touch, and so copy, its pages.
         gc.collect()
@@ -168,12 +170,14 @@ def _child(request: Request, folder: Path) -> None:
 
 def _read_to(result: Path, request: Request) -> int:
     from ingest.parsing.codec import dump  # noqa: PLC0415 - loaded by _warm in the server
+    from ingest.parsing.languages import with_languages  # noqa: PLC0415 - likewise
     from ingest.parsing.registry import offer_for, parser_for  # noqa: PLC0415 - likewise
 
     try:
         parser = parser_for(request.media_type)
         sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
-        data = _OK + dump(parser.parse(Path(request.path), request.filename, request.media_type))
+        parsed = parser.parse(Path(request.path), request.filename, request.media_type)
+        data = _OK + dump(with_languages(parsed))
     except IbidError as error:
         data = _failure(error)
     except MemoryError:

@@ -36,6 +36,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "openpyxl": ("ingest/parsing/workbook.py",),
     "oxmsg": ("ingest/parsing/mail.py",),
     "psycopg": ("ibid/db/session.py",),
+    "py3langid": ("ingest/parsing/languages.py",),
     "pypdfium2": ("ingest/parsing/pdf.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
     "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
