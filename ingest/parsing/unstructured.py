@@ -16,15 +16,11 @@ from lxml import etree  # type: ignore[import-untyped]
 from unstructured.common.html_table import HtmlTable
 from unstructured.documents.elements import Element as Found
 from unstructured.errors import UnprocessableEntityError
+from unstructured.file_utils.file_conversion import convert_file_to_html_text_using_pandoc
 from unstructured.partition.docx import partition_docx
-from unstructured.partition.epub import partition_epub
 from unstructured.partition.html import partition_html
 from unstructured.partition.md import partition_md
-from unstructured.partition.odt import partition_odt
-from unstructured.partition.org import partition_org
 from unstructured.partition.pptx import partition_pptx
-from unstructured.partition.rst import partition_rst
-from unstructured.partition.rtf import partition_rtf
 from unstructured.partition.text import element_from_text
 
 from ibid.types import Attachment, ElementKind, Parsed, ParseReport
@@ -33,6 +29,7 @@ from ingest.parsing.archives import check_archive
 from ingest.parsing.encodings import decode
 from ingest.parsing.errors import NoText, Unreadable
 from ingest.parsing.mail import Mail, read_eml, read_msg
+from ingest.parsing.notes import document_notes, slide_notes
 from ingest.parsing.outline import Outline
 from ingest.parsing.unstructured_language import prepare_language
 from ingest.parsing.visible import main_text, visible
@@ -77,13 +74,17 @@ _DAMAGED: Final = (
 
 @dataclass(slots=True)
 class _Piece:
-    """An element before it has its place. `level` is that of a heading; `weak` is one told by its looks only."""
+    """An element before it has its place. `level` is that of a heading; `weak` is one told by its looks only.
+
+    `apart` is a piece that stands under no heading.
+    """
 
     kind: ElementKind
     text: str
     page: int | None = None
     level: int | None = None
     weak: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,9 @@ def _assembled(read: _Read) -> Parsed:
             path = outline.enter(piece.level or 0, piece.text)
             builder.add(ElementKind.HEADING, piece.text, page=piece.page, heading_path=path)
         else:
-            builder.add(piece.kind, piece.text, page=piece.page, heading_path=outline.path)
+            builder.add(
+                piece.kind, piece.text, page=piece.page, heading_path=() if piece.apart else outline.path
+            )
     elements = builder.elements()
     if not elements:
         raise NoText("This file holds no text. Check that it is the one you meant to upload.")
@@ -278,13 +281,17 @@ def _delimiter(text: str, delimiters: str) -> str:
 
 def _docx(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_docx(str(path), languages=[""])))
+    notes = [_Piece(ElementKind.PARAGRAPH, note, apart=True) for note in document_notes(path)]
+    return _Read([*_pieces(partition_docx(str(path), languages=[""])), *notes])
 
 
 def _pptx(path: Path) -> _Read:
+    """Each slide, and then what its speaker noted."""
     check_archive(path)
-    found = partition_pptx(str(path), languages=[""], include_slide_notes=True)
-    pieces = _pieces(found, pages=True)
+    found = partition_pptx(str(path), languages=[""], include_slide_notes=False)
+    notes = slide_notes(path)
+    pieces = [*_pieces(found, pages=True), *(_Piece(ElementKind.PARAGRAPH, notes[at], at) for at in notes)]
+    pieces.sort(key=lambda piece: piece.page or 0)
     last_break = sum(element.category == "PageBreak" for element in found)
     return _Read(pieces, pages=max([piece.page or 0 for piece in pieces] + [last_break]) or None)
 
@@ -314,31 +321,35 @@ def _xlsx(path: Path) -> _Read:
 
 def _odt(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_odt(str(path), languages=[""])))
+    return _through_pandoc(path, "odt")
 
 
 def _epub(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_epub(str(path), languages=[""])))
+    return _through_pandoc(path, "epub")
 
 
 def _rtf(path: Path) -> _Read:
-    return _Read(_pieces(partition_rtf(str(path), languages=[""])))
+    return _through_pandoc(path, "rtf")
+
+
+def _through_pandoc(path: Path, source: str) -> _Read:
+    return _Read(_html_pieces(visible(convert_file_to_html_text_using_pandoc(source, filename=str(path)))))
 
 
 def _rst(path: Path) -> _Read:
-    return _markup(path, partition_rst)
+    return _markup(path, "rst")
 
 
 def _org(path: Path) -> _Read:
-    return _markup(path, partition_org)
+    return _markup(path, "org")
 
 
-def _markup(path: Path, partition: Callable[..., list[Found]]) -> _Read:
+def _markup(path: Path, source: str) -> _Read:
+    """Markup of any encoding: pandoc reads UTF-8 only."""
     text, warnings = decode(path.read_bytes())
-    return _Read(
-        _pieces(partition(file=BytesIO(text.encode()), languages=[""])) if text.strip() else [], warnings
-    )
+    html = convert_file_to_html_text_using_pandoc(source, file=BytesIO(text.encode()))
+    return _Read(_html_pieces(visible(html)), warnings)
 
 
 def _mail(mail: Mail) -> _Read:

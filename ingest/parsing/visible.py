@@ -131,6 +131,6 @@ def _without_declaration(text: str) -> str:
 def _is_hidden(element: lxml.html.HtmlElement) -> bool:
     if not isinstance(element.tag, str):
         return True
-    if element.tag in _DROPPED or "hidden" in element.attrib:
+    if element.tag in _DROPPED or "hidden" in element.attrib or element.get("role") == "doc-backlink":
         return True
     return _HIDDEN_STYLE.search(element.get("style") or "") is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 import docx
 import openpyxl
 import pptx
+import pypandoc
 import pytest
 
 from ibid.media import BY_EXTENSION, check_upload
@@ -312,6 +313,22 @@ class TestOffice:
         ]
         assert parsed.report.pages == 2
 
+    def test_notes_of_a_speaker_follow_their_slide(self, parse):
+        deck = pptx.Presentation(io.BytesIO(slides_file()))
+        deck.slides[0].notes_slide.notes_text_frame.text = "Say this aloud."
+        table = deck.slides[1].shapes.add_table(2, 2, 0, 10**7, 10**6, 10**6).table
+        for at, text in enumerate(("Team", "City", "Blues", "St. Louis")):
+            table.cell(at // 2, at % 2).text = text
+        parsed = parse("a.pptx", saved(deck))
+        assert [(element.page, parsed.text[element.start : element.end]) for element in parsed.elements] == [
+            (1, "Slide 1"),
+            (1, "Point of slide 1"),
+            (1, "Say this aloud."),
+            (2, "Slide 2"),
+            (2, "Point of slide 2"),
+            (2, "Team | City\nBlues | St. Louis"),
+        ]
+
     def test_locked(self, parse, tmp_path: Path):
         path = tmp_path / "x"
         path.write_bytes(OLE + bytes(512))
@@ -389,6 +406,77 @@ class TestMarkup:
         text = parse(name, data).text
         assert "Some words here." in text
         assert "another file" not in text
+
+
+WRITTEN = """# Handbook
+
+The plan *pays* for visits.[^1]
+
+## Dental
+
+- Teeth are covered
+- Gums are not
+
+| Team | City |
+|---|---|
+| Blues | St. Louis |
+
+[^1]: Once a year.
+"""
+
+
+class TestWritten:
+    """The same document as the formats of word processors and markup have it, made by pandoc."""
+
+    @pytest.mark.parametrize("ending", ["docx", "odt", "epub", "rst", "org", "rtf"])
+    def test_structure(self, parse, tmp_path: Path, ending: str):
+        made = tmp_path / f"made.{ending}"
+        pypandoc.convert_text(
+            WRITTEN, ending, "markdown", ["--standalone"] if ending == "rtf" else [], outputfile=str(made)
+        )
+        parsed = parse(f"a.{ending}", made.read_bytes())
+        found = [
+            (kind, text, element.heading_path)
+            for (kind, text), element in zip(shown(parsed), parsed.elements, strict=True)
+        ]
+        mark = "" if ending in {"docx", "rtf"} else "1"
+        assert found[:6] == [
+            ("heading", "Handbook", ()),
+            ("paragraph", f"The plan pays for visits.{mark}", ("Handbook",)),
+            ("heading", "Dental", ("Handbook",)),
+            ("list_item", "Teeth are covered", ("Handbook", "Dental")),
+            ("list_item", "Gums are not", ("Handbook", "Dental")),
+            ("table", "Team | City\nBlues | St. Louis", ("Handbook", "Dental")),
+        ]
+        # Pandoc's reader of RTF knows no footnotes.
+        assert [text for _, text, _ in found[6:]] == ([] if ending == "rtf" else ["Once a year."])
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+    @pytest.mark.parametrize("name", ["a.rst", "a.org", "a.md", "a.csv", "a.json", "a.py"])
+    def test_markup_in_other_encodings(self, parse, encoding: str, name: str):
+        assert (
+            "Das Café in Zürich ist für alle geöffnet"
+            in parse(
+                name, "Das Café in Zürich ist für alle geöffnet, täglich außer dienstags.".encode(encoding)
+            ).text
+        )
+
+
+class TestData:
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("a.json", '{"name": "Größe",\n  "size": [1, 2]}'),
+            ("a.jsonl", '{"a": 1}\n{"a": "x\\u0041"}'),
+            ("a.xml", '<?xml version="1.0"?>\n<a b="c">\n  <d/>words</a>'),
+            ("a.go", "func main() {\n\tprint(1)\n}"),
+            ("a.yaml", "a:\n  - b: c"),
+        ],
+    )
+    def test_is_kept_word_for_word(self, parse, name: str, text: str):
+        parsed = parse(name, text)
+        assert parsed.text == text
+        assert {element.kind for element in parsed.elements} == {ElementKind.CODE}
 
 
 SAMPLES = {

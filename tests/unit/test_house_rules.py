@@ -35,6 +35,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "obstore": ("ibid/blobs/obstore.py",),
     "openpyxl": ("ingest/parsing/workbook.py",),
     "oxmsg": ("ingest/parsing/mail.py",),
+    "pptx": ("ingest/parsing/notes.py",),
     "psycopg": ("ibid/db/session.py",),
     "py3langid": ("ingest/parsing/languages.py",),
     "pypdfium2": ("ingest/parsing/pdf.py",),
