@@ -28,6 +28,7 @@ from ingest.canonical import TextBuilder
 from ingest.parsing.archives import check_archive
 from ingest.parsing.encodings import decode
 from ingest.parsing.errors import NoText, Unreadable
+from ingest.parsing.hidden import without_hidden
 from ingest.parsing.mail import Mail, read_eml, read_msg
 from ingest.parsing.notes import document_notes, slide_notes
 from ingest.parsing.outline import Outline
@@ -281,8 +282,11 @@ def _delimiter(text: str, delimiters: str) -> str:
 
 def _docx(path: Path) -> _Read:
     check_archive(path)
-    notes = [_Piece(ElementKind.PARAGRAPH, note, apart=True) for note in document_notes(path)]
-    return _Read([*_pieces(partition_docx(str(path), languages=[""])), *notes])
+    shown, hidden = without_hidden(path)
+    beside = [_Piece(ElementKind.PARAGRAPH, note, apart=True) for note in document_notes(path)]
+    beside += [_Piece(ElementKind.HIDDEN, words, apart=True) for words in hidden]
+    warnings = ("Text that this file hides from its reader is not searched.",) if hidden else ()
+    return _Read([*_pieces(partition_docx(file=shown, languages=[""])), *beside], warnings)
 
 
 def _pptx(path: Path) -> _Read:

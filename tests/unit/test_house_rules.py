@@ -30,6 +30,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 VENDORS: dict[str, tuple[str, ...]] = {
     "alembic": ("ibid/db/schema.py", "migrations/*"),
     "celery": ("worker/*", "ibid/nudge/celery.py"),
+    "docx": ("ingest/parsing/hidden.py",),
     "fastapi": ("api/*",),
     "kombu": ("worker/*", "ibid/nudge/*"),
     "obstore": ("ibid/blobs/obstore.py",),
