@@ -11,7 +11,7 @@ from ibid import access, fingerprints, jobs
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, Generation, Indexing, Job, Reindex, Version
 from ibid.errors import Conflict, Invalid, NotFound
-from ibid.types import TERMINAL, ChunkerConfig, JobKind, Recipe, Scope, SparseConfig
+from ibid.types import CHUNKER_REVISION, TERMINAL, ChunkerConfig, JobKind, Recipe, Scope, SparseConfig
 
 WRITTEN = ("active", "building", "standby")
 
@@ -70,7 +70,11 @@ def create(session: Session, collection_id: str, recipe: Recipe, state: str) -> 
         chunker=chunker,
         sparse=sparse,
         fingerprint=fingerprints.of_json(
-            {"embedder": recipe.embedder_fingerprint, "chunker": chunker, "sparse": sparse}
+            {
+                "embedder": recipe.embedder_fingerprint,
+                "chunker": chunker | {"revision": CHUNKER_REVISION},
+                "sparse": sparse,
+            }
         ),
         created_at=now(),
         activated_at=now() if state == "active" else None,

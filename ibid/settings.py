@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5.0, gt=0, description="how often lost and waiting jobs are looked for")
     parse_seconds: float = Field(120.0, gt=0, description="wall time one document may take to parse")
     parse_memory_bytes: int = Field(2 * 1024**3, gt=0, description="memory one document may take to parse")
+    require_sandbox: bool = Field(
+        default=False, description="whether nothing is parsed where parsers cannot be kept off the network"
+    )
     max_attempts: int = Field(3, ge=1, description="attempts that count against a document before it fails")
     answer_unwatched_seconds: float = Field(
         60.0, gt=0, description="an answer that nobody watches is stopped after so long"

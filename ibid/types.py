@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Role = Literal["reader", "editor", "admin"]
@@ -229,6 +229,10 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     PURGE = "purge"
     REINDEX = "reindex"
+
+
+CHUNKER_REVISION: Final = 2
+"""Raised when the same text would give other chunks, or other headings for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ moves the chunks around it and not those of the rest of the document.
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from typing import Final
 
 from ibid import sentences
@@ -22,6 +22,8 @@ _HEADINGS: Final = frozenset({ElementKind.TITLE, ElementKind.HEADING})
 _BY_LINE: Final = frozenset({ElementKind.TABLE, ElementKind.CODE})
 _LINE: Final = re.compile(r"\S[^\n]*")
 _WORD: Final = re.compile(r"\S{1,100}")
+_NAMES_WITHIN: Final = 3
+"""Rows from the top of a table among which the names of its columns are looked for."""
 _ANCHOR_SHARE: Final = 3
 """One paragraph in so many is an anchor, by its first words: a chunk that is a third full ends before it."""
 
@@ -54,20 +56,38 @@ class _Run:
         return sum(unit.tokens for unit in self.units)
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The row of a table that names its columns: its words, its end in the text, and its tokens."""
+
+    text: str
+    end: int
+    tokens: int
+
+
 def chunk(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> tuple[Chunk, ...]:
     """The chunks of a document in order; page headers, footers and hidden text are in none, all else is in at least one.
 
+    The rows of a table have the row that names its columns as their last heading, if it is not among them.
     `count_tokens` is called at most twice. A chunk passes `max_tokens` only where it is a single word that does.
     """
     units = _counted(parsed, config, count_tokens)
+    columns = _columns(units, parsed, config)
     runs = _merged(list(_runs(units, parsed.elements)), config)
     packing = _with_room(config)
-    ranges = [part for run in runs for part in _overlapping(_packed(run, parsed, packing), config)]
-    return tuple(_chunk(ordinal, part, parsed) for ordinal, part in enumerate(ranges))
+    ranges = [
+        part
+        for run in runs
+        for part in _overlapping(
+            _packed(run, parsed, _beside(run, columns, packing), packing.max_tokens), config
+        )
+    ]
+    return tuple(_chunk(ordinal, part, parsed, columns) for ordinal, part in enumerate(ranges))
 
 
-def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed) -> Chunk:
+def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed, columns: Mapping[int, _Columns]) -> Chunk:
     start, end = units[0].start, units[-1].end
+    named = columns.get(units[0].element)
     body = next((unit for unit in units if parsed.elements[unit.element].kind not in _HEADINGS), units[0])
     return Chunk(
         ordinal=ordinal,
@@ -75,9 +95,47 @@ def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed) -> Chunk:
         end=end,
         text=parsed.text[start:end],
         page=parsed.elements[units[0].element].page,
-        heading_path=parsed.elements[body.element].heading_path,
+        heading_path=(
+            *parsed.elements[body.element].heading_path,
+            # The names of the columns stand in the table's first rows; rows further on have them as a heading.
+            *((named.text,) if named is not None and start >= named.end else ()),
+        ),
         tokens=sum(unit.tokens for unit in units),
     )
+
+
+def _columns(units: Iterable[_Unit], parsed: Parsed, config: ChunkerConfig) -> dict[int, _Columns]:
+    """The tables whose columns have names, by their element; what a quarter of the budget does not hold is cut."""
+    found: dict[int, _Columns] = {}
+    for index, group in groupby(units, key=lambda unit: unit.element):
+        element = parsed.elements[index]
+        named = _named(parsed.text, element) if element.kind is ElementKind.TABLE else None
+        if named is None:
+            continue
+        text = parsed.text[named.start() : named.end()].strip()
+        tokens = sum(unit.tokens for unit in group if named.start() <= unit.start < named.end())
+        most = max(1, config.max_tokens // 4)
+        if tokens > most:
+            text = text[: max(1, len(text) * most // tokens)].rstrip(" |")
+        found[index] = _Columns(text, named.end(), min(tokens, most))
+    return found
+
+
+def _named(text: str, element: Element) -> re.Match[str] | None:
+    """The first of a table's first rows that fills half of its columns, which passes a title above them."""
+    rows = list(islice(_LINE.finditer(text, element.start, element.end), _NAMES_WITHIN + 1))
+    filled = [sum(map(bool, map(str.strip, row.group().split("|")))) for row in rows]
+    width = max((row.group().count("|") + 1 for row in rows), default=0)
+    named = (row for row, cells in zip(rows[:_NAMES_WITHIN], filled, strict=False) if 2 * cells >= width)
+    return next(named, rows[0]) if len(rows) > 1 else None
+
+
+def _beside(run: _Run, columns: Mapping[int, _Columns], config: ChunkerConfig) -> ChunkerConfig:
+    """The budget that the names of a table's columns leave to its rows."""
+    taken = max(
+        (columns[index].tokens for index in {u.element for u in run.units} & columns.keys()), default=0
+    )
+    return replace(config, max_tokens=max(1, config.max_tokens - taken)) if taken else config
 
 
 def _counted(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> list[_Unit]:
@@ -202,9 +260,9 @@ def _join(last: _Run, run: _Run, config: ChunkerConfig, *, stranded: bool) -> bo
     return tokens < config.min_tokens and last.path[:-1] == run.path[: max(len(last.path) - 1, 0)]
 
 
-def _packed(run: _Run, parsed: Parsed, config: ChunkerConfig) -> list[list[_Unit]]:
-    """The run in chunks: whole paragraphs where they fit, else sentences."""
-    if run.tokens <= config.max_tokens:
+def _packed(run: _Run, parsed: Parsed, config: ChunkerConfig, whole: int) -> list[list[_Unit]]:
+    """The run in chunks: all of it if it has no more than `whole` tokens, else paragraphs that fit, else sentences."""
+    if run.tokens <= whole:
         return [run.units]
     parts: list[list[_Unit]] = [[]]
     tokens = 0

@@ -24,6 +24,7 @@ from ingest.parsing.errors import (
     OutOfMemory,
     ParserDied,
     ParsersUnavailable,
+    SandboxMissing,
     TimedOut,
     TooLargeWhenUnpacked,
     Unreadable,
@@ -59,13 +60,18 @@ class ParseServer:
 
     def __init__(self, settings: Settings) -> None:
         self._limits = Limits(settings.parse_seconds, settings.parse_memory_bytes)
+        self._must_be_cut = settings.require_sandbox
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self.network_cut: bool | None = None
         """Whether parsers cannot reach the network; None before the first start."""
+        self.peak_bytes = 0
+        """The most memory that reading the last document took, what it shares with the server included."""
 
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts."""
+        """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts,
+        `SandboxMissing` if it must not.
+        """
         request = Request(str(path.absolute()), filename, media_type, self._limits)
         with self._lock:
             data = self._ask(self._server(), request)
@@ -88,6 +94,12 @@ class ParseServer:
         self._stop()
         self._running = running = _Running()
         self.network_cut = running.network_cut
+        if not self.network_cut and self._must_be_cut:
+            self._stop()
+            raise SandboxMissing(
+                "Nothing is parsed: this system does not allow a process to cut itself off the network, and "
+                "IBID_REQUIRE_SANDBOX asks for that. Allow user namespaces or seccomp, or unset it."
+            )
         if not self.network_cut:
             log.warning(
                 "Parsers can reach the network: this system does not allow a process to cut itself off."
@@ -106,6 +118,7 @@ class ParseServer:
             self._stop()
             # It reads no document itself, its children do: this is no fault of the document.
             raise ParsersUnavailable("The parse server died; another one is started.") from error
+        self.peak_bytes = int(outcome.get("peak_bytes", 0))
         if "code" in outcome:
             raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
         return body

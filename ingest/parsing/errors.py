@@ -49,3 +49,9 @@ class ParsersUnavailable(Unavailable):
     """The parse server did not start or was closed; says nothing about a document."""
 
     code = "parsers_unavailable"
+
+
+class SandboxMissing(Unavailable):
+    """Parsers can reach the network here, and a setting says that then nothing is parsed."""
+
+    code = "sandbox_missing"

@@ -36,6 +36,8 @@ class Offer:
         return cast("Parser", getattr(import_module(module), attribute)())
 
 
+_LANGUAGES: Final = "py3langid"
+"""Tells the languages of what any parser read."""
 _PDF: Final = "application/pdf"
 _BUILT_IN: Final = (
     Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=2),
@@ -43,7 +45,16 @@ _BUILT_IN: Final = (
         "unstructured",
         "ingest.parsing.unstructured:UnstructuredParser",
         {kind.name: 50 for kind in BY_EXTENSION.values() if kind.name != _PDF},
-        ("unstructured", "charset-normalizer", "spacy", "en_core_web_sm", "pypandoc_binary"),
+        (
+            "unstructured",
+            "charset-normalizer",
+            "spacy",
+            "en_core_web_sm",
+            "pypandoc_binary",
+            "python-oxmsg",
+            "openpyxl",
+        ),
+        revision=2,
         programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
     ),
 )
@@ -79,7 +90,7 @@ def _loaded(offer: Offer) -> Parser:
 def parser_fingerprint(media_type: str) -> str:
     """Names everything that decides how a file of this type is read; equal fingerprints give equal texts."""
     offer = offer_for(media_type)
-    versions = (f"{package}=={_version(package)}" for package in offer.packages)
+    versions = (f"{package}=={_version(package)}" for package in (*offer.packages, _LANGUAGES))
     return " ".join((f"{offer.name}/{offer.revision}", f"canonical/{canonical.REVISION}", *versions))
 
 

@@ -1,9 +1,11 @@
 """What a process that reads foreign files is kept from: memory, time, disk, the network, and torch."""
 
 import ctypes
+import errno
 import math
 import os
 import resource
+import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +17,21 @@ from typing import Final
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_SECCOMP: Final = 22
 _KILL: Final = 9
 _OPEN_FILES: Final = 256
+
+# Of <linux/seccomp.h>, <linux/filter.h> and <linux/audit.h>.
+_FILTER: Final = 2
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_ALLOW: Final = 0x7FFF0000
+_REFUSE: Final = 0x00050000 | errno.EPERM
+_X32: Final = 0x40000000
+_INSTRUCTION: Final = struct.Struct("HBBI")
+_CALLS: Final = {"x86_64": (0xC000003E, 41, 425), "aarch64": (0xC00000B7, 198, 425)}
+"""By machine its name for the kernel, and the numbers of the calls that make sockets: socket, io_uring_setup."""
 
 KEPT_OUT: Final = frozenset({"torch", "tensorflow", "mxnet", "cupy", "jax"})
 """spaCy's numerical library loads whichever of these it finds; none is needed to tell a verb."""
@@ -30,6 +44,10 @@ class Limits:
     seconds: float = 120.0
     memory_bytes: int = 2 * 1024**3
     output_bytes: int = 512 * 1024**2
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
 class _Missing(MetaPathFinder):
@@ -48,11 +66,41 @@ def keep_out() -> None:
 
 
 def cut_network() -> bool:
-    """Move this process to a network of its own without interfaces; False where the system does not allow it."""
+    """Keep this process and its children off the network for good; False where the system allows neither way.
+
+    They move to a network of their own without interfaces, or else cannot make sockets.
+    """
     libc = _libc()
     if libc is None:
         return False
-    return 0 in (libc.unshare(flags) for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+    alone = 0 in (libc.unshare(flags) for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+    return alone or forbid_sockets()
+
+
+def forbid_sockets() -> bool:
+    """Make the kernel refuse new sockets (seccomp) to this process and its children; False if it does not."""
+    libc, calls = _libc(), _CALLS.get(os.uname().machine)
+    if libc is None or calls is None:
+        return False
+    program = b"".join(_INSTRUCTION.pack(*line) for line in _filter(*calls))
+    held = ctypes.create_string_buffer(program, len(program))
+    pointer = _Program(len(program) // _INSTRUCTION.size, ctypes.addressof(held))
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    return bool(libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(pointer), 0, 0) == 0)
+
+
+def _filter(architecture: int, *refused: int) -> list[tuple[int, int, int, int]]:
+    """Instructions of the kernel's packet filter: code, lines to skip if true and if false, value."""
+    architecture_at, number_at = 4, 0
+    checks = [
+        # Other numberings of the same calls: those of 32 bits, and x32.
+        (_JUMP_IF_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _REFUSE),
+        (_LOAD, 0, 0, number_at),
+        (_JUMP_IF_AT_LEAST, len(refused) + 1, 0, _X32),
+        *((_JUMP_IF_EQUAL, len(refused) - at, 0, number) for at, number in enumerate(refused)),
+    ]
+    return [(_LOAD, 0, 0, architecture_at), *checks, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
 
 
 def confine(limits: Limits, *, programs: bool) -> None:
@@ -61,6 +109,7 @@ def confine(limits: Limits, *, programs: bool) -> None:
     if libc is not None:
         libc.prctl(_PR_SET_PDEATHSIG, _KILL, 0, 0, 0)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     seconds = math.ceil(limits.seconds) + 1
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_CPU, seconds, seconds + 1)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _LOOK_AROUND: Final = 1.0
 """Seconds between looks at whether the parent still lives."""
 _OK, _FAILED = b"+", b"-"
+_KIB: Final = 1024 if sys.platform == "linux" else 1
+"""Unit of `ru_maxrss`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class Request:
         """From `to_line`."""
         fields = json.loads(line)
         return cls(fields["path"], fields["filename"], fields["media_type"], Limits(**fields["limits"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a child ended: its wait status, and the most memory that it or a program of its held at once."""
+
+    status: int
+    peak_bytes: int
+    in_time: bool
 
 
 class _ClientGone(Exception):
@@ -96,43 +107,51 @@ def _await(channel: socket.socket, parent: int) -> None:
 
 def _answered(
     request: Request, channel: socket.socket, home: Path, parent: int
-) -> tuple[dict[str, str], bytes]:
+) -> tuple[dict[str, str | int], bytes]:
     """The outcome of a request and the bytes of the document."""
+    peak = 0
+    folder = Path(tempfile.mkdtemp(dir=home))
     try:
         _warm(request.media_type)
-        return {}, _in_child(request, channel, home, parent)
+        ended = _in_child(request, folder, channel, parent)
+        peak = ended.peak_bytes
+        return {"peak_bytes": peak}, _result(folder / "result", ended, request.limits)
     except IbidError as error:
-        return {"code": error.code, "message": error.message}, b""
+        return {"code": error.code, "message": error.message, "peak_bytes": peak}, b""
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _warm(media_type: str) -> None:
     """Load the parser before the fork, so that the next child has it too."""
+    from ingest.parsing import languages  # noqa: PLC0415 - it loads a model that only this process needs
     from ingest.parsing.registry import parser_for  # noqa: PLC0415 - parsers may come with packages that load much
 
     before = len(sys.modules)
     parser_for(media_type)
+    languages.load()
     if len(sys.modules) > before:
         # What is here now lives as long as the server: the collector would only touch, and so copy, its pages.
         gc.collect()
         gc.freeze()
 
 
-def _in_child(request: Request, channel: socket.socket, home: Path, parent: int) -> bytes:
-    folder = Path(tempfile.mkdtemp(dir=home))
+def _in_child(request: Request, folder: Path, channel: socket.socket, parent: int) -> _Ended:
+    """Read the document in a child, which leaves the result in the folder."""
     alive, child_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        channel.close()
+        # Not `close`, which waits for the file made of the socket: the child must hold no way to the client.
+        os.close(channel.detach())
         os.close(alive)
         _child(request, folder)
     try:
         os.close(child_end)
-        _watch(pid, alive, request.limits, channel, parent)
-        status = os.waitpid(pid, 0)[1]
-        return _result(folder / "result", status, request.limits)
+        in_time = _watch(pid, alive, request.limits, channel, parent)
     finally:
         os.close(alive)
-        shutil.rmtree(folder, ignore_errors=True)
+        _, status, usage = os.wait4(pid, 0)
+    return _Ended(status, usage.ru_maxrss * _KIB, in_time=in_time)
 
 
 def _child(request: Request, folder: Path) -> None:
@@ -151,12 +170,14 @@ def _child(request: Request, folder: Path) -> None:
 
 def _read_to(result: Path, request: Request) -> int:
     from ingest.parsing.codec import dump  # noqa: PLC0415 - loaded by _warm in the server
+    from ingest.parsing.languages import with_languages  # noqa: PLC0415 - likewise
     from ingest.parsing.registry import offer_for, parser_for  # noqa: PLC0415 - likewise
 
     try:
         parser = parser_for(request.media_type)
         sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
-        data = _OK + dump(parser.parse(Path(request.path), request.filename, request.media_type))
+        parsed = parser.parse(Path(request.path), request.filename, request.media_type)
+        data = _OK + dump(with_languages(parsed))
     except IbidError as error:
         data = _failure(error)
     except MemoryError:
@@ -178,28 +199,32 @@ def _failure(error: IbidError) -> bytes:
     return _FAILED + json.dumps({"code": error.code, "message": error.message}).encode()
 
 
-def _watch(pid: int, alive: int, limits: Limits, channel: socket.socket, parent: int) -> None:
-    """Until the child has ended; kills it, with what it started, when its time is over or the client goes."""
+def _watch(pid: int, alive: int, limits: Limits, channel: socket.socket, parent: int) -> bool:
+    """Until the child has ended, True if by itself.
+
+    It is killed, with what it started, when its time is over or the client goes.
+    """
     try:
-        _await_end(alive, limits, channel, parent)
+        in_time = _await_end(alive, limits, channel, parent)
     except BaseException:
         _kill(pid)
-        os.waitpid(pid, 0)
         raise
+    if not in_time:
+        _kill(pid)
+    return in_time
 
 
-def _await_end(alive: int, limits: Limits, channel: socket.socket, parent: int) -> None:
+def _await_end(alive: int, limits: Limits, channel: socket.socket, parent: int) -> bool:
+    """Whether the child ended in its time."""
     deadline = time.monotonic() + limits.seconds
     while (left := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([alive, channel.fileno()], [], [], min(_LOOK_AROUND, left))
         if alive in ready:
-            return
+            return True
         # One request at a time: the client says nothing now unless it closes.
         if ready or os.getppid() != parent:
             raise _ClientGone
-    raise TimedOut(
-        f"Reading this document took longer than {limits.seconds:g} seconds and was stopped. Split the document."
-    )
+    return False
 
 
 def _kill(pid: int) -> None:
@@ -210,11 +235,15 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _result(path: Path, status: int, limits: Limits) -> bytes:
+def _result(path: Path, ended: _Ended, limits: Limits) -> bytes:
     """The document a child left; raises what it met."""
-    if os.WIFSIGNALED(status):
-        raise _killed(os.WTERMSIG(status), limits)
-    if os.WEXITSTATUS(status) != 0 or not path.exists():
+    if not ended.in_time:
+        raise TimedOut(
+            f"Reading this document took longer than {limits.seconds:g} seconds and was stopped. Split the document."
+        )
+    if os.WIFSIGNALED(ended.status):
+        raise _killed(os.WTERMSIG(ended.status), limits)
+    if os.WEXITSTATUS(ended.status) != 0 or not path.exists():
         raise ParserDied(
             "The parser ended without an answer on this document. Try it again, or save it in another format."
         )

@@ -2,11 +2,9 @@
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesParser
 from io import BytesIO, StringIO
 from itertools import zip_longest
 from pathlib import Path
@@ -18,27 +16,25 @@ from lxml import etree  # type: ignore[import-untyped]
 from unstructured.common.html_table import HtmlTable
 from unstructured.documents.elements import Element as Found
 from unstructured.errors import UnprocessableEntityError
+from unstructured.file_utils.file_conversion import convert_file_to_html_text_using_pandoc
 from unstructured.partition.docx import partition_docx
-from unstructured.partition.epub import partition_epub
 from unstructured.partition.html import partition_html
 from unstructured.partition.md import partition_md
-from unstructured.partition.msg import partition_msg
-from unstructured.partition.odt import partition_odt
-from unstructured.partition.org import partition_org
 from unstructured.partition.pptx import partition_pptx
-from unstructured.partition.rst import partition_rst
-from unstructured.partition.rtf import partition_rtf
 from unstructured.partition.text import element_from_text
-from unstructured.partition.xlsx import partition_xlsx
 
-from ibid.types import ElementKind, Parsed, ParseReport
+from ibid.types import Attachment, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
 from ingest.parsing.archives import check_archive
 from ingest.parsing.encodings import decode
 from ingest.parsing.errors import NoText, Unreadable
+from ingest.parsing.hidden import without_hidden
+from ingest.parsing.mail import Mail, read_eml, read_msg
+from ingest.parsing.notes import document_notes, slide_notes
 from ingest.parsing.outline import Outline
 from ingest.parsing.unstructured_language import prepare_language
-from ingest.parsing.visible import visible
+from ingest.parsing.visible import main_text, visible
+from ingest.parsing.workbook import read_sheets, titled
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +68,24 @@ _DAMAGED: Final = (
     TypeError,
     UnprocessableEntityError,
     ValueError,
+    struct.error,
     etree.LxmlError,
 )
 
 
 @dataclass(slots=True)
 class _Piece:
-    """An element before it has its place. `level` is that of a heading; `weak` is one told by its looks only."""
+    """An element before it has its place. `level` is that of a heading; `weak` is one told by its looks only.
+
+    `apart` is a piece that stands under no heading.
+    """
 
     kind: ElementKind
     text: str
     page: int | None = None
     level: int | None = None
     weak: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class _Read:
     pieces: list[_Piece]
     warnings: tuple[str, ...] = ()
     pages: int | None = None
+    attachments: tuple[Attachment, ...] = ()
+    images_skipped: int = 0
 
 
 class UnstructuredParser:
@@ -130,7 +133,9 @@ def _assembled(read: _Read) -> Parsed:
             path = outline.enter(piece.level or 0, piece.text)
             builder.add(ElementKind.HEADING, piece.text, page=piece.page, heading_path=path)
         else:
-            builder.add(piece.kind, piece.text, page=piece.page, heading_path=outline.path)
+            builder.add(
+                piece.kind, piece.text, page=piece.page, heading_path=() if piece.apart else outline.path
+            )
     elements = builder.elements()
     if not elements:
         raise NoText("This file holds no text. Check that it is the one you meant to upload.")
@@ -144,12 +149,14 @@ def _assembled(read: _Read) -> Parsed:
         ),
         elements=len(elements),
         tables=kinds.count(ElementKind.TABLE),
-        images_skipped=sum(
-            piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces
+        images_skipped=read.images_skipped
+        + sum(piece.kind is ElementKind.CAPTION and not piece.text.strip() for piece in read.pieces),
+        hidden_characters=sum(
+            element.end - element.start for element in elements if element.kind is ElementKind.HIDDEN
         ),
         warnings=read.warnings,
     )
-    return Parsed(builder.text(), elements, (), report)
+    return Parsed(builder.text(), elements, (), report, read.attachments)
 
 
 def _heads(piece: _Piece, following: _Piece | None) -> bool:
@@ -238,11 +245,10 @@ def _declared(where: Pattern[bytes], data: bytes) -> str | None:
 def _html(path: Path) -> _Read:
     data = path.read_bytes()
     text, warnings = decode(data, _declared(_CHARSET, data) or _declared(_XML_ENCODING, data))
-    return _Read(_html_pieces(text), warnings)
+    return _Read(_html_pieces(main_text(text)), warnings)
 
 
-def _html_pieces(text: str) -> list[_Piece]:
-    shown = visible(text)
+def _html_pieces(shown: str) -> list[_Piece]:
     return _pieces(partition_html(text=shown, languages=[""])) if shown.strip() else []
 
 
@@ -276,113 +282,99 @@ def _delimiter(text: str, delimiters: str) -> str:
 
 def _docx(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_docx(str(path), languages=[""])))
+    shown, hidden = without_hidden(path)
+    beside = [_Piece(ElementKind.PARAGRAPH, note, apart=True) for note in document_notes(path)]
+    beside += [_Piece(ElementKind.HIDDEN, words, apart=True) for words in hidden]
+    warnings = ("Text that this file hides from its reader is not searched.",) if hidden else ()
+    return _Read([*_pieces(partition_docx(file=shown, languages=[""])), *beside], warnings)
 
 
 def _pptx(path: Path) -> _Read:
+    """Each slide, and then what its speaker noted."""
     check_archive(path)
-    found = partition_pptx(str(path), languages=[""], include_slide_notes=True)
-    pieces = _pieces(found, pages=True)
+    found = partition_pptx(str(path), languages=[""], include_slide_notes=False)
+    notes = slide_notes(path)
+    pieces = [*_pieces(found, pages=True), *(_Piece(ElementKind.PARAGRAPH, notes[at], at) for at in notes)]
+    pieces.sort(key=lambda piece: piece.page or 0)
     last_break = sum(element.category == "PageBreak" for element in found)
     return _Read(pieces, pages=max([piece.page or 0 for piece in pieces] + [last_break]) or None)
 
 
 def _xlsx(path: Path) -> _Read:
-    """Each sheet under its name."""
+    """Each sheet under its name; one that the file hides is kept, and told, and not searched."""
     check_archive(path)
     pieces: list[_Piece] = []
-    sheet = None
-    for element in partition_xlsx(str(path), languages=[""]):
-        if element.metadata.page_name and element.metadata.page_name != sheet:
-            sheet = element.metadata.page_name
-            pieces.append(_Piece(ElementKind.PARAGRAPH, sheet, level=0))
-        if element.text.strip() != sheet:
-            pieces.append(_piece(element, pages=False))
-    has_content = any(piece.level != 0 for piece in pieces)
-    return _Read(pieces if has_content else [])
+    hidden = []
+    for sheet in read_sheets(path):
+        if not sheet.blocks:
+            continue
+        if sheet.hidden:
+            hidden.append(sheet.name)
+            rows = "\n".join(_row(row) for block in sheet.blocks for row in block)
+            pieces.append(_Piece(ElementKind.HIDDEN, rows))
+            continue
+        pieces.append(_Piece(ElementKind.PARAGRAPH, sheet.name, level=0))
+        for block in sheet.blocks:
+            titles, rows_below = titled(block)
+            pieces.extend(_Piece(ElementKind.PARAGRAPH, title) for title in titles if title != sheet.name)
+            if rows_below:
+                pieces.append(_Piece(ElementKind.TABLE, "\n".join(map(_row, rows_below))))
+    warnings = (f"Hidden sheets are not searched: {', '.join(hidden)}.",) if hidden else ()
+    return _Read(pieces, warnings)
 
 
 def _odt(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_odt(str(path), languages=[""])))
+    return _through_pandoc(path, "odt")
 
 
 def _epub(path: Path) -> _Read:
     check_archive(path)
-    return _Read(_pieces(partition_epub(str(path), languages=[""])))
+    return _through_pandoc(path, "epub")
 
 
 def _rtf(path: Path) -> _Read:
-    return _Read(_pieces(partition_rtf(str(path), languages=[""])))
+    return _through_pandoc(path, "rtf")
+
+
+def _through_pandoc(path: Path, source: str) -> _Read:
+    return _Read(_html_pieces(visible(convert_file_to_html_text_using_pandoc(source, filename=str(path)))))
 
 
 def _rst(path: Path) -> _Read:
-    return _markup(path, partition_rst)
+    return _markup(path, "rst")
 
 
 def _org(path: Path) -> _Read:
-    return _markup(path, partition_org)
+    return _markup(path, "org")
 
 
-def _markup(path: Path, partition: Callable[..., list[Found]]) -> _Read:
+def _markup(path: Path, source: str) -> _Read:
+    """Markup of any encoding: pandoc reads UTF-8 only."""
     text, warnings = decode(path.read_bytes())
-    return _Read(
-        _pieces(partition(file=BytesIO(text.encode()), languages=[""])) if text.strip() else [], warnings
-    )
+    html = convert_file_to_html_text_using_pandoc(source, file=BytesIO(text.encode()))
+    return _Read(_html_pieces(visible(html)), warnings)
 
 
-def _eml(path: Path) -> _Read:
-    with path.open("rb") as file:
-        message = BytesParser(policy=policy.default).parse(file)
-    warnings = _attachment_warning(
-        [part.get_filename() or "without a name" for part in message.iter_attachments()]
-    )
-    return _Read([*_headers(message), *_body(message)], warnings)
-
-
-def _headers(message: EmailMessage) -> Iterator[_Piece]:
-    subject = str(message.get("subject") or "").strip()
-    if subject:
-        yield _Piece(ElementKind.PARAGRAPH, subject, level=0)
-    lines = [f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Date") if message.get(name)]
-    if lines:
-        yield _Piece(ElementKind.METADATA, "\n".join(lines))
-
-
-def _body(message: EmailMessage) -> list[_Piece]:
-    part = message.get_body(("html", "plain"))
-    if part is None:
-        return []
-    payload = part.get_payload(decode=True)
-    text, _ = decode(payload if isinstance(payload, bytes) else b"", part.get_content_charset())
-    return _html_pieces(text) if part.get_content_subtype() == "html" else _text_pieces(text)
-
-
-def _msg(path: Path) -> _Read:
-    found = partition_msg(str(path), languages=[""], process_attachments=False)
-    metadata = found[0].metadata if found else None
-    pieces = []
-    if metadata is not None and metadata.subject:
-        pieces.append(_Piece(ElementKind.PARAGRAPH, metadata.subject, level=0))
-    people = (("From", metadata and metadata.sent_from), ("To", metadata and metadata.sent_to))
-    lines = [f"{name}: {', '.join(names)}" for name, names in people if names]
-    pieces.append(_Piece(ElementKind.METADATA, "\n".join(lines)))
-    return _Read([*pieces, *_pieces(found)] if found else [])
-
-
-def _attachment_warning(names: list[str]) -> tuple[str, ...]:
-    return (f"Attachments are not read: {', '.join(names)}. Upload them on their own.",) if names else ()
+def _mail(mail: Mail) -> _Read:
+    pieces = [_Piece(ElementKind.PARAGRAPH, mail.subject, level=0)] if mail.subject else []
+    if mail.headers:
+        lines = "\n".join(f"{name}: {value}" for name, value in mail.headers)
+        pieces.append(_Piece(ElementKind.METADATA, lines))
+    for text, html in mail.bodies:
+        pieces.extend(_html_pieces(visible(text)) if html else _text_pieces(text))
+    return _Read(pieces, mail.warnings, attachments=mail.attachments, images_skipped=mail.images_skipped)
 
 
 _READERS: Final[dict[str, Callable[[Path], _Read]]] = {
     "application/epub+zip": _epub,
     "application/rtf": _rtf,
-    "application/vnd.ms-outlook": _msg,
+    "application/vnd.ms-outlook": lambda path: _mail(read_msg(path)),
     "application/vnd.oasis.opendocument.text": _odt,
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": _pptx,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": _xlsx,
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": _docx,
-    "message/rfc822": _eml,
+    "message/rfc822": lambda path: _mail(read_eml(path)),
     "text/csv": _csv,
     "text/html": _html,
     "text/markdown": _markdown,

@@ -14,7 +14,16 @@ from ibid.errors import IbidError
 from ibid.settings import Settings
 from ibid.types import Parsed
 from ingest.parsing.client import ParseServer
-from ingest.parsing.errors import Encrypted, NoText, OutOfMemory, ParserDied, TimedOut, Unreadable
+from ingest.parsing.errors import (
+    Encrypted,
+    NoText,
+    OutOfMemory,
+    ParserDied,
+    ParsersUnavailable,
+    TimedOut,
+    Unreadable,
+)
+from ingest.parsing.languages import with_languages
 from ingest.parsing.pdf import PdfParser
 from tests.pdfs import LOCKED, Sheet, Words, make_pdf
 from tests.running import eventually
@@ -79,7 +88,9 @@ def child_of(server: ParseServer) -> psutil.Process:
 
 class TestParse:
     def test_gives_what_the_parser_gives(self, server: ParseServer, pdf: Path):
-        assert server.parse(pdf, "small.pdf", PDF) == PdfParser().parse(pdf, "small.pdf", PDF)
+        alone = PdfParser().parse(pdf, "small.pdf", PDF)
+        assert server.parse(pdf, "small.pdf", PDF) == with_languages(alone)
+        assert with_languages(alone).report.languages == ("en",)
 
     def test_a_server_serves_many(self, server: ParseServer, pdf: Path):
         server.parse(pdf, "small.pdf", PDF)

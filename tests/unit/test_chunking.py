@@ -159,6 +159,48 @@ class TestChunk:
         assert len(chunks) > 5
         assert [row for made in chunks for row in made.text.split("\n")] == rows
 
+    @pytest.mark.parametrize(
+        "top",
+        ["Name | Count | Here", "Staff in June | | \nName | Count | Here", " | Count | Here"],
+        ids=["names", "a title above", "no name for the first"],
+    )
+    def test_rows_have_the_names_of_their_columns_as_heading(self, top: str):
+        rows = [f"name {index} | {index} | yes" for index in range(40)]
+        table = (ElementKind.TABLE, "\n".join([top, *rows]), None, ("Staff",))
+        chunks = chunk(parsed(table), ChunkerConfig(max_tokens=60), count)
+        assert len(chunks) > 4
+        assert chunks[0].text.startswith(top.strip())
+        assert chunks[0].heading_path == ("Staff",)
+        names = top.rpartition("\n")[2].strip()
+        assert [made.heading_path for made in chunks[1:]] == [("Staff", names)] * (len(chunks) - 1)
+        # What the encoder reads is the chunk and its headings: both are within the budget.
+        assert all(made.tokens + count([names])[0] <= 60 for made in chunks[1:])
+
+    def test_long_names_of_columns_are_cut(self):
+        rows = [" | ".join(f"c{at}" for at in range(30)), *(" | ".join("1" * 30) for _ in range(9))]
+        chunks = chunk(
+            parsed((ElementKind.TABLE, "\n".join(rows), None, ())), ChunkerConfig(max_tokens=80), count
+        )
+        assert chunks[1].heading_path[0].startswith("c0 | c1 | c2 |")
+        assert all(made.tokens + count(made.heading_path[:1])[0] <= 80 for made in chunks[1:])
+
+    def test_each_table_has_its_own_names(self):
+        tables = [
+            (
+                ElementKind.TABLE,
+                "\n".join([f"{name} | Count", *(f"x{at} | {at}" for at in range(20))]),
+                None,
+                (),
+            )
+            for name in ("Fish", "Bird")
+        ]
+        chunks = chunk(parsed(*tables), ChunkerConfig(max_tokens=30, min_tokens=5), count)
+        named = {made.heading_path[0] for made in chunks if made.heading_path}
+        assert named == {"Fish | Count", "Bird | Count"}
+        fish = len(tables[0][1])
+        assert all(made.start < fish for made in chunks if made.heading_path == ("Fish | Count",))
+        assert all(made.start > fish for made in chunks if made.heading_path == ("Bird | Count",))
+
     def test_an_edit_moves_few_borders(self):
         before = [paragraph(words(12 + 7 * (index % 5), f"p{index}x")) for index in range(120)]
         after = [paragraph("A new paragraph was put here. It is short."), *before]
