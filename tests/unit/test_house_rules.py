@@ -34,7 +34,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "kombu": ("worker/*", "ibid/nudge/*"),
     "obstore": ("ibid/blobs/obstore.py",),
     "psycopg": ("ibid/db/session.py",),
-    "pypdfium2": ("ingest/parsing/pdf.py",),
+    "pypdfium2": ("ingest/parsing/pdf*.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
     "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py",),

@@ -160,11 +160,11 @@ class TestBoxes:
     def test_respect_the_crop_box(self, parse):
         sheet = Sheet([Words(300, 400, "Seen", 20), Words(20, 20, "Cropped")], crop=(300, 400, 500, 600))
         parsed = parse(make_pdf([sheet]))
-        assert parsed.text == "Seen"
-        box = parsed.boxes[0].box
-        assert box.x0 < 0.02
-        assert box.y1 > 0.98
-        assert parsed.report.warnings == ("1 words outside the visible page were left out.",)
+        assert shown(parsed) == [("paragraph", "Seen"), ("hidden", "Cropped")]
+        (placed,) = parsed.boxes
+        assert placed.box.x0 < 0.02
+        assert placed.box.y1 > 0.98
+        assert parsed.report.hidden_characters == len("Cropped")
 
     def test_respect_a_shifted_media_box(self, parse):
         box = parse(make_pdf([Sheet([Words(-90, -90, "Seen", 20)], box=(-100, -100, 100, 100))])).boxes[0].box
