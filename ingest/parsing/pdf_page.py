@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,7 @@ from ingest.parsing.pdf_calls import Floats, Ints
 
 # pdfium puts this where a word goes on in the next line, in the place of the hyphen.
 _SOFT_BREAK: Final = "\ufffe"
+_HYPHEN: Final = "\u2010"
 _BOLD: Final = re.compile(rb"(?i)bold|black|heavy|semibd|demi|-medi\b")
 _BOLD_WEIGHT: Final = 600
 _DEVICE: Final = 1_000_000
@@ -35,14 +37,14 @@ def _flags(char: str) -> int:
     lost = char == "\ufffd" or "\ue000" <= char <= "\uf8ff"
     ends = _ENDS if char in "\r\n" else 0
     divides = _DIVIDES if char == _SOFT_BREAK else 0
-    return (
-        (_SPACE * char.isspace()) | ends | divides | (_LOST * lost) | (_UNSURE * (not plain and not divides))
-    )
+    leftward = _LEFTWARD if unicodedata.bidirectional(char) in {"R", "AL"} else 0
+    unsure = _UNSURE if not plain and not divides else 0
+    return (_SPACE * char.isspace()) | ends | divides | (_LOST * lost) | unsure | leftward
 
 
-# What each character is: a space, a line end, the end of a divided word, one that stands for nothing, and one that may
-# have to change for a canonical text.
-_SPACE, _ENDS, _DIVIDES, _LOST, _UNSURE = (1 << bit for bit in range(5))
+# What each character is: a space, a line end, the end of a divided word, one that stands for nothing, one that may
+# have to change for a canonical text, and a letter that is read from right to left.
+_SPACE, _ENDS, _DIVIDES, _LOST, _UNSURE, _LEFTWARD = (1 << bit for bit in range(6))
 _FLAGS: Final = np.array([_flags(chr(code)) for code in range(0x10000)] + [_UNSURE], np.uint8)
 _FONT_NAME_BYTES: Final = 128
 _font_name: Final = ctypes.create_string_buffer(_FONT_NAME_BYTES)
@@ -91,6 +93,8 @@ def read_page(number: int, handle: pdfium.PdfPage, text_page: pdfium.PdfTextPage
         return page
     words = _with_characters(words, text_page, text)
     raw = calls.address(text_page.raw)
+    if (flags & _LEFTWARD).any() and handle.get_rotation() == 0:
+        words = _read_leftward(words, raw)
     firsts, lasts = words.firsts.tolist(), words.lasts.tolist()
     cells = calls.char_boxes(raw, firsts + lasts)
     shares = _displayed(cells, handle)
@@ -124,8 +128,10 @@ def _lines(page: Page, words: _Words, shares: Floats, raw: int) -> list[Line]:
         bounds, stops, firsts, lasts, heads, *geometry, strict=True
     ):
         texts = words.texts[begin:end]
-        hyphenated = texts[-1].endswith(_SOFT_BREAK) and len(texts[-1]) > 1
-        texts[-1] = texts[-1].replace(_SOFT_BREAK, "-")
+        # pdfium knows a division by a hyphen-minus or a soft hyphen only.
+        hyphenated = texts[-1].endswith((_SOFT_BREAK, _HYPHEN)) and len(texts[-1]) > 1
+        if hyphenated or texts[-1] == _SOFT_BREAK:
+            texts[-1] = f"{texts[-1][:-1]}-"
         size = pdf_unseen.letter_size(raw, first) or (bottom - top) or 1.0
         bold = _is_bold(raw, first) and (first == last or _is_bold(raw, last))
         lines.append(
@@ -163,6 +169,23 @@ def _tidied(words: list[str], text: str) -> list[str]:
         "".join(clean(word.replace(_SOFT_BREAK, "")).split()) + _SOFT_BREAK * word.endswith(_SOFT_BREAK)
         for word in words
     ]
+
+
+def _read_leftward(words: _Words, raw: int) -> _Words:
+    """Words of letters that are read from right to left, in the order in which they are read.
+
+    pdfium gives some of them as they stand on the page: their letters then go from left to right.
+    """
+    texts = list(words.texts)
+    for index, (word, first, last) in enumerate(zip(texts, words.firsts, words.lasts, strict=True)):
+        leftward = [at for at, char in enumerate(word) if _FLAGS[min(ord(char), 0x10000)] & _LEFTWARD]
+        if len(leftward) < 2 or last - first + 1 != len(word):
+            continue
+        begin, end = leftward[0], leftward[-1]
+        left = calls.char_boxes(raw, [int(first) + begin, int(first) + end])[:, 0]
+        if left[0] < left[1]:
+            texts[index] = word[:begin] + word[begin : end + 1][::-1] + word[end + 1 :]
+    return _Words(texts, words.firsts, words.lasts, words.rows)
 
 
 def _is_garbled(flags: npt.NDArray[np.uint8]) -> bool:
