@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,14 @@ import pypdfium2.raw as pdfium_c
 from ibid.layout import BoxColumns
 from ibid.types import Element, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
+from ingest.parsing.bookmarks import Bookmark, with_bookmarks
 from ingest.parsing.errors import Encrypted, NoText, Unreadable
 from ingest.parsing.hyphens import Divisions
 from ingest.parsing.lines import Block, Line, Page, blocks
 from ingest.parsing.outline import Outline
 from ingest.parsing.pdf_page import Seen, read_page
 
+_MOST_BOOKMARKS: Final = 10_000
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 # pdfium keeps global state and is not safe to call from two threads; the buffers of what calls it are guarded too.
@@ -35,8 +38,9 @@ class PdfParser:
         del filename, media_type
         with _PDFIUM, _opened(path) as document:
             pages, seen = _read_pages(document)
+            bookmarks = _bookmarks(document)
         assembly = _Assembly(Divisions(pages))
-        for page, found in zip(pages, blocks(pages), strict=True):
+        for page, found in zip(pages, with_bookmarks(blocks(pages), bookmarks), strict=True):
             for block in found:
                 assembly.add(page, block)
             if page.unseen:
@@ -79,6 +83,14 @@ def _read_pages(document: pdfium.PdfDocument) -> tuple[list[Page], Seen]:
 def _read_at(document: pdfium.PdfDocument, number: int, seen: Seen) -> Page:
     with closing(document[number - 1]) as handle, closing(handle.get_textpage()) as text_page:
         return read_page(number, handle, text_page, seen)
+
+
+def _bookmarks(document: pdfium.PdfDocument) -> list[Bookmark]:
+    """Those that lead to a page of the document."""
+    marks = islice(document.get_toc(), _MOST_BOOKMARKS)
+    led = ((mark, mark.get_dest()) for mark in marks)
+    placed = ((mark, dest.get_index()) for mark, dest in led if dest is not None)
+    return [Bookmark(mark.level, mark.get_title(), index + 1) for mark, index in placed if index is not None]
 
 
 class _Assembly:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from fpdf import FPDF
 
 from ibid.layout import boxes_of, decode_layout, encode_layout
 from ibid.types import ElementKind, Parsed
@@ -126,6 +127,44 @@ class TestStructure:
     def test_a_page_that_repeats_is_not_a_running_head(self, parse):
         parsed = parse(make_pdf([Sheet([Words(72, 760, "Thank you")])] * 4))
         assert {element.kind for element in parsed.elements} == {ElementKind.PARAGRAPH}
+
+
+class TestBookmarks:
+    def make(self, path: Path, *, marked: bool = True) -> Parsed:
+        """Headings in the letters of the text, which only bookmarks tell from it; the title is in none of them."""
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        pdf.add_page()
+        pdf.set_font_size(20)
+        pdf.multi_cell(0, 10, "Handbook")
+        pdf.set_font_size(11)
+        for level, name in ((0, "1 Berths of the north"), (1, "1.1 prices and terms"), (0, "2 Fuel")):
+            pdf.ln(5)
+            if marked:
+                pdf.start_section(name.partition(" ")[2], level=level)
+            pdf.multi_cell(0, 5, f"{name}\n{' '.join(PLAN)}", new_x="LMARGIN", new_y="NEXT")
+        pdf.output(str(path))
+        return PdfParser().parse(path, path.name, "application/pdf")
+
+    def test_name_headings_and_their_levels(self, tmp_path: Path):
+        parsed = self.make(tmp_path / "marked.pdf")
+        assert [text for kind, text in shown(parsed) if kind in {"title", "heading"}] == [
+            "Handbook",
+            "1 Berths of the north",
+            "1.1 prices and terms",
+            "2 Fuel",
+        ]
+        paths = [element.heading_path for element in parsed.elements if element.kind is ElementKind.PARAGRAPH]
+        assert paths == [
+            ("Handbook", "1 Berths of the north"),
+            ("Handbook", "1 Berths of the north", "1.1 prices and terms"),
+            ("Handbook", "2 Fuel"),
+        ]
+        assert [parsed.text[box.start : box.end] for box in parsed.boxes] == parsed.text.split()
+
+    def test_without_them_letters_decide(self, tmp_path: Path):
+        parsed = self.make(tmp_path / "unmarked.pdf", marked=False)
+        assert "1.1 prices and terms" not in {text for kind, text in shown(parsed) if kind == "heading"}
 
 
 class TestBoxes:
