@@ -19,9 +19,12 @@ from ingest.parsing.errors import Encrypted, NoText, Unreadable
 from ingest.parsing.hyphens import Divisions
 from ingest.parsing.lines import Block, Line, Page, blocks
 from ingest.parsing.outline import Outline
+from ingest.parsing.pdf_damage import is_damaged
 from ingest.parsing.pdf_page import Seen, read_page
 
 _MOST_BOOKMARKS: Final = 10_000
+_MOST_BLANK: Final = 100
+"""So many blank pages are looked at more closely."""
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 # pdfium keeps global state and is not safe to call from two threads; the buffers of what calls it are guarded too.
@@ -82,7 +85,13 @@ def _read_pages(document: pdfium.PdfDocument) -> tuple[list[Page], Seen]:
 
 def _read_at(document: pdfium.PdfDocument, number: int, seen: Seen) -> Page:
     with closing(document[number - 1]) as handle, closing(handle.get_textpage()) as text_page:
-        return read_page(number, handle, text_page, seen)
+        page = read_page(number, handle, text_page, seen)
+        blank = not page.lines and not pdfium_c.FPDFPage_CountObjects(handle)
+    if blank and seen.blank < _MOST_BLANK:
+        seen.blank += 1
+        if is_damaged(document, number - 1):
+            seen.broken.append(number)
+    return page
 
 
 def _bookmarks(document: pdfium.PdfDocument) -> list[Bookmark]:
@@ -182,7 +191,7 @@ def _warnings(assembly: _Assembly, pages: list[Page], seen: Seen) -> Iterator[st
     if seen.broken:
         yield f"{_listed(seen.broken)} could not be read and cannot be searched. Export the PDF again and upload it."
     if seen.garbled:
-        yield f"{_listed(seen.garbled)} show text whose fonts do not say which characters it is; it was left out."
+        yield f"{_listed(seen.garbled)}: the fonts do not say which characters they show, so the text was left out."
     if assembly.hidden:
         where = _listed([page.number for page in pages if page.unseen])
         yield (

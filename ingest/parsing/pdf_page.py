@@ -58,6 +58,7 @@ class Seen:
     images: int = 0
     links: int = 0
     unmapped: int = 0
+    blank: int = 0
     broken: list[int] = field(default_factory=list)
     garbled: list[int] = field(default_factory=list)
 

@@ -1,5 +1,7 @@
+import re
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from fpdf import FPDF
 
@@ -243,6 +245,45 @@ class TestDamaged:
     def test_pages_without_text_are_not_damaged(self, parse):
         report = parse(make_pdf([Sheet(lines(PLAN)), Sheet()])).report
         assert (report.pages_empty, report.pages_unreadable, report.warnings) == ((2,), (), ())
+
+    def test_a_page_whose_content_cannot_be_decoded_is_not_called_empty(self, parse):
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        for number in range(4):
+            pdf.add_page()
+            if number != 3:
+                pdf.multi_cell(0, 6, f"{number}: {' '.join(PLAN)}")
+        data = bytearray(pdf.output())
+        second = list(re.finditer(rb"/FlateDecode.*?stream\n", data, re.DOTALL))[1].end()
+        data[second : second + 20] = bytes(20)
+        report = parse(bytes(data)).report
+        assert (report.pages_with_text, report.pages_unreadable, report.pages_empty) == (2, (2,), (4,))
+        assert report.warnings[0].startswith("Page 2 could not be read")
+
+
+class TestCounting:
+    def test_links(self, parse):
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        for name in ("one", "two"):
+            pdf.add_page()
+            pdf.cell(0, 10, f"A link to {name}", link="https://example.org/")
+        assert parse(bytes(pdf.output())).report.links == 2
+
+    def test_a_page_of_glyphs_that_mean_nothing_is_empty(self, parse):
+        """What many a font without a usable table of characters comes to: places for private use."""
+        pdf = FPDF()
+        pdf.set_compression(False)
+        pdf.add_font("sans", fname=Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+        for font, text in (("helvetica", "Words."), ("sans", "Words that nobody can read.")):
+            pdf.add_page()
+            pdf.set_font(font, size=11)
+            pdf.cell(0, 10, text)
+        table = re.compile(rb"(<[0-9A-F]{4}> <)00([0-9A-F]{2}>\s)")
+        parsed = parse(table.sub(rb"\1E0\2", bytes(pdf.output())))
+        assert parsed.text == "Words."
+        assert parsed.report.pages_empty == (2,)
+        assert parsed.report.warnings[0].startswith("Page 2: the fonts do not say")
 
 
 class TestRefusing:
