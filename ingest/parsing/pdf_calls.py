@@ -29,6 +29,8 @@ def _quick(function: Any, result: type, *arguments: type) -> Callable[..., Any]:
     return made
 
 
+_ROW: Final = 16
+"""Bytes of four numbers of four bytes."""
 _HANDLE: Final = ctypes.c_void_p
 _NUMBER: Final = ctypes.c_int
 
@@ -56,7 +58,16 @@ render_mode: Final = _quick(pdfium_c.FPDFTextObj_GetTextRenderMode, _NUMBER, _HA
 def char_boxes(text_page: int, characters: list[int]) -> Floats:
     """Left, top, right and bottom of each character's cell in PDF points, shape (n, 4); zeros where it has none."""
     table = np.zeros((len(characters), 4), np.float32)
-    begin, row = table.ctypes.data, table.strides[0]
-    places = range(begin, begin + row * len(characters), row)
+    begin = table.ctypes.data
+    places = range(begin, begin + _ROW * len(characters), _ROW)
     deque(map(char_box, repeat(text_page), characters, places), maxlen=0)
     return table.astype(np.float64)
+
+
+def fill_colors(objects: list[int]) -> Ints:
+    """Red, green, blue and opacity of each object, up to 255, shape (n, 4); opaque black where pdfium knows none."""
+    table = np.full((len(objects), 4), (0, 0, 0, 255), np.uint32)
+    begin, end = table.ctypes.data, table.ctypes.data + _ROW * len(objects)
+    parts = (range(begin + part, end + part, _ROW) for part in (0, 4, 8, 12))
+    deque(map(fill_color, objects, *parts), maxlen=0)
+    return table.astype(np.intp)

@@ -11,6 +11,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from ingest.parsing import pdf_calls as calls
+from ingest.parsing.pdf_calls import Ints
 
 _TEXT, _PATH, _IMAGE = (
     pdfium_c.FPDF_PAGEOBJ_TEXT,
@@ -27,17 +28,12 @@ _PALE: Final = 225
 _FAINT: Final = 64
 """Colours of which all parts are at least this are near white; an opacity below that (of 255) is near none."""
 _NEAR: Final = 16
-_BLACK: Final = (0, 0, 0, 255)
 
-_color: Final = (ctypes.c_uint * 4)()
-_COLOR_AT: Final = tuple(ctypes.addressof(_color) + 4 * part for part in range(4))
 _bounds: Final = (ctypes.c_float * 4)()
 _BOUNDS_AT: Final = tuple(ctypes.addressof(_bounds) + 4 * part for part in range(4))
 _mode: Final = (ctypes.c_int * 2)()
 _MODE_AT: Final = (ctypes.addressof(_mode), ctypes.addressof(_mode) + 4)
 
-Color = tuple[int, ...]
-"""Red, green, blue and opacity, each up to 255."""
 Bounds = tuple[float, ...]
 """Left, bottom, right, top in points."""
 
@@ -56,11 +52,22 @@ class Objects:
 
 
 @dataclass(slots=True)
-class _Drawn:
-    """What has been drawn so far: texts, and areas with their place in the order and, if one is known, their colour."""
+class _Area:
+    """A part of the page that is painted over, its place in the order of drawing, and its colour if it has but one."""
 
-    texts: list[tuple[int, int, Color]] = field(default_factory=list)
-    areas: list[tuple[int, Bounds, Color | None]] = field(default_factory=list)
+    order: int
+    bounds: Bounds
+    color: Ints | None = None
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """The page's own texts, with their places in the order and their colours, and the areas it paints."""
+
+    orders: list[int] = field(default_factory=list)
+    texts: list[int] = field(default_factory=list)
+    colors: Ints = field(default_factory=lambda: np.zeros((0, 4), np.intp))
+    areas: list[_Area] = field(default_factory=list)
 
 
 def objects_of(handle: pdfium.PdfPage) -> Objects:
@@ -70,7 +77,7 @@ def objects_of(handle: pdfium.PdfPage) -> Objects:
     found, drawn = Objects(), _Drawn()
     _walk(list(map(calls.page_object, repeat(page), range(count))), found, drawn, _DEPTH)
     width, height = handle.get_size()
-    if drawn.areas:
+    if drawn.areas and drawn.texts:
         _doubt_by_place(found, drawn, scanned=found.pictured >= width * height / 2)
     return found
 
@@ -85,22 +92,28 @@ def count_links(handle: pdfium.PdfPage) -> int:
 
 
 def _walk(items: Sequence[int], found: Objects, drawn: _Drawn, depth: int) -> None:
+    kinds = list(map(calls.object_type, items))
+    orders = [order for order, kind in enumerate(kinds) if kind == _TEXT]
+    texts = [items[order] for order in orders]
+    colors = _sort_by_ink(texts, found)
     nested = depth < _DEPTH
-    for order, (item, kind) in enumerate(zip(items, map(calls.object_type, items), strict=True)):
+    if not nested:
+        drawn.orders, drawn.texts, drawn.colors = orders, texts, colors
+    for order, (item, kind) in enumerate(zip(items, kinds, strict=True)):
         if kind == _TEXT:
-            _add_text(item, found, drawn, -1 if nested else order)
-        elif kind == _PATH:
-            if not nested and (area := _filled(item)):
-                drawn.areas.append((order, *area))
-        else:
-            bounds = _bounds_of(item)
-            if kind == _IMAGE:
-                found.images += 1
-                found.pictured += (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
-            elif kind == _FORM and depth:
-                _walk(list(_inside(item)), found, drawn, depth - 1)
-            if not nested:
-                drawn.areas.append((order, bounds, None))
+            continue
+        if kind == _PATH:
+            if not nested and _fills(item) and (color := calls.fill_colors([item])[0])[3]:
+                drawn.areas.append(_Area(order, _bounds_of(item), color))
+            continue
+        bounds = _bounds_of(item)
+        if kind == _IMAGE:
+            found.images += 1
+            found.pictured += (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
+        elif kind == _FORM and depth:
+            _walk(list(_inside(item)), found, drawn, depth - 1)
+        if not nested:
+            drawn.areas.append(_Area(order, bounds))
 
 
 def _inside(form: int) -> Iterator[int]:
@@ -108,16 +121,17 @@ def _inside(form: int) -> Iterator[int]:
     return (item for index in range(max(count, 0)) if (item := calls.form_object(form, index)))
 
 
-def _add_text(item: int, found: Objects, drawn: _Drawn, order: int) -> None:
-    mode = calls.render_mode(item)
-    if mode in _WITHOUT_INK:
-        found.inkless.add(item)
-        return
-    red, green, blue, alpha = color = _color_of(item)
-    if mode != _STROKED and (alpha < _FAINT or (red >= _PALE and green >= _PALE and blue >= _PALE)):
-        found.doubtful.add(item)
-    elif order >= 0:
-        drawn.texts.append((order, item, color))
+def _sort_by_ink(texts: list[int], found: Objects) -> Ints:
+    """Take in text objects without ink and in pale or faint ink; gives the colours of all."""
+    modes = list(map(calls.render_mode, texts))
+    colors = calls.fill_colors(texts)
+    pale = ((colors[:, :3] >= _PALE).all(axis=1) | (colors[:, 3] < _FAINT)).tolist()
+    for text, mode, is_pale in zip(texts, modes, pale, strict=True):
+        if mode in _WITHOUT_INK:
+            found.inkless.add(text)
+        elif is_pale and mode != _STROKED:
+            found.doubtful.add(text)
+    return colors
 
 
 def _doubt_by_place(found: Objects, drawn: _Drawn, *, scanned: bool) -> None:
@@ -125,46 +139,31 @@ def _doubt_by_place(found: Objects, drawn: _Drawn, *, scanned: bool) -> None:
 
     Not under the picture of a scan: that is where some programs put what they recognised in it.
     """
-    if not drawn.texts:
-        return
-    first = drawn.texts[0][0]
-    colors = {color for _, _, color in drawn.texts}
-    areas = [
-        (order, bounds, color)
-        for order, bounds, color in drawn.areas
-        if (order > first and not (scanned and color is None))
-        or (color is not None and any(_are_near(color, other) for other in colors))
-    ]
-    if not areas:
-        return
-    bounds = np.array([_bounds_of(item) for _, item, _ in drawn.texts])
-    across, up = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
-    for order, (left, bottom, right, top), color in areas:
-        for index in np.flatnonzero((left < across) & (across < right) & (bottom < up) & (up < top)):
-            text_order, item, text_color = drawn.texts[index]
-            if text_order < order or (color is not None and _are_near(color, text_color)):
-                found.doubtful.add(item)
+    orders, bounds = np.array(drawn.orders), None
+    for area in drawn.areas:
+        doubted = orders < area.order
+        if area.color is not None:
+            doubted |= (abs(drawn.colors[:, :3] - area.color[:3]) <= _NEAR).all(axis=1)
+        elif scanned:
+            continue
+        if not doubted.any():
+            continue
+        if bounds is None:
+            bounds = np.array(list(map(_bounds_of, drawn.texts)))
+            across, up = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+        left, bottom, right, top = area.bounds
+        doubted &= (left < across) & (across < right) & (bottom < up) & (up < top)
+        found.doubtful.update(drawn.texts[index] for index in np.flatnonzero(doubted))
+    found.doubtful -= found.inkless
 
 
-def _filled(path: int) -> tuple[Bounds, Color] | None:
-    """Bounds and colour of a path that fills an area."""
+def _fills(path: int) -> bool:
+    """Whether a path fills an area that could hide something."""
     if not calls.draw_mode(path, *_MODE_AT) or not _mode[0]:
-        return None
-    bounds = _bounds_of(path)
-    if bounds[2] - bounds[0] < _THIN or bounds[3] - bounds[1] < _THIN:
-        return None
-    color = _color_of(path)
-    return (bounds, color) if color[3] else None
-
-
-def _color_of(item: int) -> Color:
-    """Black where pdfium knows none."""
-    return tuple(_color) if calls.fill_color(item, *_COLOR_AT) else _BLACK
+        return False
+    left, bottom, right, top = _bounds_of(path)
+    return right - left >= _THIN and top - bottom >= _THIN
 
 
 def _bounds_of(item: int) -> Bounds:
     return tuple(_bounds) if calls.object_bounds(item, *_BOUNDS_AT) else (0.0, 0.0, 0.0, 0.0)
-
-
-def _are_near(one: Color, other: Color) -> bool:
-    return all(abs(mine - others) <= _NEAR for mine, others in zip(one[:3], other[:3], strict=True))

@@ -31,9 +31,13 @@ _GARBLED: Final = 0.5
 """A page has no text that can be used if more than this share of its characters stand for nothing."""
 
 
+# Characters that cannot join the one before them: Latin, punctuation, Greek, Cyrillic, and those for private use.
+_ALONE: Final = (("\0", "\u02ff"), ("\u2010", "\u20cf"), ("\u0370", "\u0482"), ("\ue000", "\uf8ff"))
+
+
 def _flags(char: str) -> int:
-    # Nothing below U+0300, nor from the punctuation that follows U+2010, joins the character before it.
-    plain = char in "\r\n" or (clean(char) == char and (char < "\u0300" or "\u2010" <= char < "\u20d0"))
+    alone = any(first <= char <= last for first, last in _ALONE)
+    plain = char in "\r\n" or (alone and clean(char) == char)
     lost = char == "\ufffd" or "\ue000" <= char <= "\uf8ff"
     ends = _ENDS if char in "\r\n" else 0
     divides = _DIVIDES if char == _SOFT_BREAK else 0
