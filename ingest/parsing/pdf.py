@@ -198,6 +198,11 @@ def _warnings(assembly: _Assembly, pages: list[Page], seen: Seen) -> Iterator[st
             f"{where}: {assembly.hidden} characters of text that a reader of the page cannot see. "
             "They are kept apart, and neither searched nor cited."
         )
+    if seen.unsure:
+        yield (
+            f"{_listed(seen.unsure)} may hold text that a reader cannot see: this was not looked into, because more "
+            "pages of this PDF than one document may have give reason for it. All of their text can be cited."
+        )
     if seen.unmapped:
         yield f"{seen.unmapped} characters have no text in this PDF and read as \ufffd."
 

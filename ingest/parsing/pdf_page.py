@@ -57,14 +57,19 @@ _FONT_NAME_AT: Final = ctypes.addressof(_font_name)
 
 @dataclass(slots=True)
 class Seen:
-    """Counts and page numbers met on the way."""
+    """Counts and page numbers met on the way.
+
+    So many pages, `looks`, may still be looked at, which can take a tenth of a second each; the rest are `unsure`.
+    """
 
     images: int = 0
     links: int = 0
     unmapped: int = 0
     blank: int = 0
+    looks: int = 200
     broken: list[int] = field(default_factory=list)
     garbled: list[int] = field(default_factory=list)
+    unsure: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,12 @@ def read_page(number: int, handle: pdfium.PdfPage, text_page: pdfium.PdfTextPage
     firsts, lasts = words.firsts.tolist(), words.lasts.tolist()
     cells = calls.char_boxes(raw, firsts + lasts)
     shares = _displayed(cells, handle)
-    visible = pdf_unseen.seen(pdf_unseen.Placed(handle, raw, firsts, lasts, cells, shares), objects)
+    placed = pdf_unseen.Placed(handle, raw, firsts, lasts, cells, shares)
+    visible, doubted = pdf_unseen.seen(placed, objects, look=seen.looks > 0)
+    if doubted and seen.looks:
+        seen.looks -= 1
+    elif doubted:
+        seen.unsure.append(number)
     if not visible.all():
         page.unseen.extend(word.replace(_SOFT_BREAK, "") for word in words.only(~visible).texts)
     kept = visible & np.array(list(map(bool, words.texts)))

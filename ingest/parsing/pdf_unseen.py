@@ -28,6 +28,10 @@ _CONTRAST: Final = 12
 """A word that changes no pixel by more than this (of 255) is not seen."""
 
 
+Pixels = npt.NDArray[np.uint8]
+"""Rows, columns and colours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Words on a page: their first and last characters, the cells of all these, first ones first, and their boxes.
@@ -43,8 +47,8 @@ class Placed:
     shares: Floats
 
 
-def seen(words: Placed, objects: Objects) -> npt.NDArray[np.bool_]:
-    """Whether each word is."""
+def seen(words: Placed, objects: Objects, *, look: bool) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Whether each word is, and whether the page had to be looked at to tell; if it may not be, doubts count for it."""
     x0, y0, x1, y1 = words.shares
     found: npt.NDArray[np.bool_] = (x1 > 0) & (x0 < 1) & (y1 > 0) & (y0 < 1)
     cells = words.cells[: len(words.firsts)]
@@ -53,11 +57,12 @@ def seen(words: Placed, objects: Objects) -> npt.NDArray[np.bool_]:
         found[index] &= letter_size(words.text_page, words.firsts[index]) >= _NO_SIZE
     if objects.inkless and not _is_scan(words.handle, objects):
         found &= ~_drawn_by(words, objects.inkless)
-    if objects.doubtful:
-        doubtful = np.flatnonzero(found & _drawn_by(words, objects.doubtful))
-        if doubtful.size:
-            found[doubtful] = _look(words, doubtful, objects.doubtful)
-    return found
+    if not objects.doubtful:
+        return found, False
+    doubtful = np.flatnonzero(found & _drawn_by(words, objects.doubtful))
+    if doubtful.size and look:
+        found[doubtful] = _look(words, doubtful, objects.doubtful)
+    return found, bool(doubtful.size)
 
 
 def letter_size(text_page: int, character: int) -> float:
@@ -94,17 +99,19 @@ def _look(words: Placed, indices: npt.NDArray[np.intp], objects: set[int]) -> li
     before = _picture(words.handle)
     for item in objects:
         pdfium_c.FPDFPageObj_SetIsActive(ctypes.cast(item, pdfium_c.FPDF_PAGEOBJECT), False)
-    changed = np.abs(before - _picture(words.handle)).max(axis=2) > _CONTRAST
-    height, width = changed.shape
+    after = _picture(words.handle)
+    height, width, _ = before.shape
     scale = np.array([[width], [height]] * 2)
-    x0, y0, x1, y1 = (np.clip(words.shares[:, indices], 0.0, 1.0) * scale).astype(int).tolist()
-    return [
-        bool(changed[top : bottom + 1, left : right + 1].any())
-        for left, top, right, bottom in zip(x0, y0, x1, y1, strict=True)
-    ]
+    edges = (np.clip(words.shares[:, indices], 0.0, 1.0) * scale).astype(int).T.tolist()
+    parts = [(slice(top, bottom + 1), slice(left, right + 1)) for left, top, right, bottom in edges]
+    return [_differ(before[part], after[part]) for part in parts]
 
 
-def _picture(handle: pdfium.PdfPage) -> npt.NDArray[np.int16]:
+def _differ(one: Pixels, other: Pixels) -> bool:
+    return bool((np.maximum(one, other) - np.minimum(one, other) > _CONTRAST).any())
+
+
+def _picture(handle: pdfium.PdfPage) -> Pixels:
     scale = min(1.0, _PIXELS / max(*handle.get_size(), 1.0))
-    picture: npt.NDArray[np.uint8] = handle.render(scale=scale, may_draw_forms=False).to_numpy()
-    return picture.astype(np.int16)
+    picture: Pixels = handle.render(scale=scale, may_draw_forms=False).to_numpy()
+    return picture

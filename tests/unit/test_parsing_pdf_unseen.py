@@ -100,6 +100,14 @@ class TestUnseen:
             assert parsed.report.hidden_characters == 0
             assert parsed.report.pages_with_text == 1
 
+    @pytest.mark.parametrize("rotate", [90, 180, 270])
+    def test_on_a_page_that_is_turned(self, parse, rotate: int):
+        white = drawn("1 g") + " 1 g BT /F1 11 Tf 72 300 Td (Shown) Tj ET"
+        under = f"q {BLACK_BOX.replace('480', '280')} Q"
+        parsed = parse(Sheet([SEEN], rotate=rotate, under=under, over=white))
+        assert hidden(parsed) == [SECRET]
+        assert "Shown" in parsed.text
+
     def test_a_page_without_anything_seen_is_empty(self, parse):
         parsed = parse(Sheet([SEEN]), Sheet(over=drawn("3 Tr")))
         assert parsed.report.pages_empty == (2,)
@@ -114,3 +122,9 @@ class TestUnseen:
         parsed = parse(Sheet([SEEN], over=line))
         assert hidden(parsed) == ["not"]
         assert "Visits are paid." in parsed.text
+
+    def test_looks_at_so_many_pages_and_names_the_others(self, parse):
+        parsed = parse(*[Sheet([SEEN], box=(60, 480, 400, 620), over=drawn("1 g"))] * 202)
+        assert hidden(parsed) == [SECRET] * 200
+        assert len(parsed.report.warnings) == 2
+        assert parsed.report.warnings[1].startswith("Pages 201, 202 may hold text that a reader cannot see")
