@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import ingestion, latency, machine, memory, parsing, report, retrieval, startup
+from benchmarks import ingestion, latency, machine, memory, parsing, report, retrieval, startup, text
 from benchmarks.bench import Bench, Row, bench
 from evals.datasets import DATA
 
 # In the order in which they are run and shown.
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "parsing": parsing.measure,
+    "text": text.measure,
     "ingestion": ingestion.measure,
     "latency": latency.measure,
     "memory": memory.measure,

@@ -9,9 +9,8 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,18 +31,50 @@ class LayoutDamaged(Invalid):
     code = "layout_damaged"
 
 
-@dataclass(frozen=True)
-class BoxColumns:
-    """Word boxes as columns of one length: offsets in code points, one-based pages, edges in units."""
+@dataclass(frozen=True, eq=False)
+class BoxColumns(Sequence[TextBox]):
+    """Word boxes as columns: offsets in code points, one-based pages, and four edges each in units.
 
-    starts: tuple[int, ...] = ()
-    ends: tuple[int, ...] = ()
-    pages: tuple[int, ...] = ()
-    edges: tuple[tuple[int, int, int, int], ...] = ()
+    To whoever looks at it a sequence of boxes; a box is made when it is asked for.
+    """
 
-    def text_box(self, index: int) -> TextBox:
-        """The box at an index as a value."""
-        return TextBox(self.starts[index], self.ends[index], _box(self.pages[index], self.edges[index]))
+    starts: Sequence[int] = ()
+    ends: Sequence[int] = ()
+    pages: Sequence[int] = ()
+    edges: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, boxes: Sequence[TextBox]) -> "BoxColumns":
+        """The boxes as columns. Coordinates are rounded to 1/10,000 of the page."""
+        if isinstance(boxes, cls):
+            return boxes
+        return cls(
+            tuple(placed.start for placed in boxes),
+            tuple(placed.end for placed in boxes),
+            tuple(placed.box.page for placed in boxes),
+            tuple(edge for placed in boxes for edge in _units(placed.box)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> TextBox: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TextBox, ...]: ...
+    def __getitem__(self, index: int | slice) -> TextBox | tuple[TextBox, ...]:
+        places = range(len(self))[index]
+        return self._made(places) if isinstance(places, int) else tuple(map(self._made, places))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoxColumns | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def _made(self, index: int) -> TextBox:
+        box = _box(self.pages[index], self.edges[4 * index : 4 * index + 4])
+        return TextBox(self.starts[index], self.ends[index], box)
 
 
 @dataclass(frozen=True)
@@ -51,16 +82,11 @@ class Layout:
     """Where the text of one version stands: elements and word boxes, and what its parser reported."""
 
     elements: tuple[Element, ...]
-    columns: BoxColumns
+    boxes: BoxColumns
     report: ParseReport
 
-    @cached_property
-    def boxes(self) -> tuple[TextBox, ...]:
-        """The word boxes, built on first use; `boxes_of` does without."""
-        return tuple(map(self.columns.text_box, range(len(self.columns.starts))))
 
-
-def encode_layout(elements: Iterable[Element], boxes: Iterable[TextBox], report: ParseReport) -> bytes:
+def encode_layout(elements: Iterable[Element], boxes: Sequence[TextBox], report: ParseReport) -> bytes:
     """The layout as bytes; equal layouts give equal bytes. Coordinates are rounded to 1/10,000 of the page."""
     paths: dict[tuple[str, ...], int] = {}
     rows = [
@@ -73,16 +99,15 @@ def encode_layout(elements: Iterable[Element], boxes: Iterable[TextBox], report:
         )
         for element in elements
     ]
-    boxes = tuple(boxes)
-    starts = [placed.start for placed in boxes]
+    columns = BoxColumns.of(boxes)
     document = {
         "v": _VERSION,
         "elements": rows,
         "paths": list(paths),
-        "starts": _deltas(starts),
-        "lengths": [placed.end - placed.start for placed in boxes],
-        "pages": _deltas([placed.box.page for placed in boxes]),
-        "edges": [units for placed in boxes for units in _units(placed.box)],
+        "starts": _deltas(columns.starts),
+        "lengths": [end - start for start, end in zip(columns.starts, columns.ends, strict=True)],
+        "pages": _deltas(columns.pages),
+        "edges": list(columns.edges),
         "report": asdict(report),
     }
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 6)
@@ -113,10 +138,11 @@ def decode_layout(data: bytes) -> Layout:
 
 def boxes_of(layout: Layout, start: int, end: int) -> tuple[Box, ...]:
     """One box a line for the words that [start, end) touches, in reading order; empty without pages."""
-    columns = layout.columns
+    columns = layout.boxes
     first, last = bisect_right(columns.ends, start), bisect_left(columns.starts, end)
-    merged: list[tuple[int, tuple[int, int, int, int]]] = []
-    for page, edges in zip(columns.pages[first:last], columns.edges[first:last], strict=True):
+    merged: list[tuple[int, Sequence[int]]] = []
+    for index in range(first, last):
+        page, edges = columns.pages[index], columns.edges[4 * index : 4 * index + 4]
         if merged and merged[-1][0] == page and _same_line(merged[-1][1], edges):
             merged[-1] = (page, _union(merged[-1][1], edges))
         else:
@@ -130,7 +156,7 @@ def page_of(layout: Layout, start: int) -> int | None:
     return layout.elements[max(index, 0)].page if layout.elements else None
 
 
-def _same_line(line: tuple[int, int, int, int], word: tuple[int, int, int, int]) -> bool:
+def _same_line(line: Sequence[int], word: Sequence[int]) -> bool:
     """Whether the word overlaps the line by half its height and does not lie far off it."""
     overlap = min(line[3], word[3]) - max(line[1], word[1])
     height = min(line[3] - line[1], word[3] - word[1])
@@ -138,11 +164,11 @@ def _same_line(line: tuple[int, int, int, int], word: tuple[int, int, int, int])
     return 2 * overlap >= height and gap <= UNITS // 10
 
 
-def _union(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _union(one: Sequence[int], other: Sequence[int]) -> tuple[int, int, int, int]:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
-def _box(page: int, edges: tuple[int, int, int, int]) -> Box:
+def _box(page: int, edges: Sequence[int]) -> Box:
     return Box(page, edges[0] / UNITS, edges[1] / UNITS, edges[2] / UNITS, edges[3] / UNITS)
 
 
@@ -180,10 +206,9 @@ def _columns(document: dict[str, Any]) -> BoxColumns:
     lengths = tuple(map(_whole, document["lengths"]))
     ends = tuple(start + length for start, length in zip(starts, lengths, strict=True))
     pages = tuple(accumulate(map(_whole, document["pages"])))
-    numbers = tuple(map(_whole, document["edges"]))
-    edges = tuple(zip(numbers[0::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))
+    edges = tuple(map(_whole, document["edges"]))
     _ascending([offset for span in zip(starts, ends, strict=True) for offset in span])
-    if not len(starts) == len(pages) == len(edges):
+    if not 4 * len(starts) == 4 * len(pages) == len(edges):
         message = "columns of different lengths"
         raise ValueError(message)
     return BoxColumns(starts, ends, pages, edges)

@@ -1,6 +1,6 @@
 """Values that cross borders. All are frozen; all offsets are half-open ranges of Unicode code points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -100,7 +100,7 @@ class Parsed:
 
     text: str
     elements: tuple[Element, ...]
-    boxes: tuple[TextBox, ...]
+    boxes: Sequence[TextBox]
     report: ParseReport
     attachments: tuple[Attachment, ...] = ()
 

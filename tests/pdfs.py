@@ -18,12 +18,17 @@ class Words:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A page; `box` is its media box, `crop` its crop box, `rotate` in degrees clockwise."""
+    """A page; `box` is its media box, `crop` its crop box, `rotate` in degrees clockwise.
+
+    `under` and `over` are PDF operators that are drawn before and after the words.
+    """
 
     words: Sequence[Words] = ()
     box: tuple[float, float, float, float] = (0, 0, 612, 792)
     crop: tuple[float, float, float, float] | None = None
     rotate: int = 0
+    under: str = ""
+    over: str = ""
 
 
 def make_pdf(sheets: Sequence[Sheet], encrypt: bytes = b"") -> bytes:
@@ -43,7 +48,7 @@ def make_pdf(sheets: Sequence[Sheet], encrypt: bytes = b"") -> bytes:
             f"<< /Type /Page /Parent 2 0 R /MediaBox [{numbers(sheet.box)}] {crop} /Rotate {sheet.rotate} "
             f"/Resources << /Font << {fonts} >> >> /Contents {4 + 2 * index} 0 R >>".encode()
         )
-        content = "\n".join(map(shown, sheet.words)).encode("cp1252")
+        content = "\n".join([sheet.under, *map(shown, sheet.words), sheet.over]).encode("cp1252")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
     return put_together(objects, encrypt)
 

@@ -33,9 +33,7 @@ def load(data: bytes) -> Parsed:
         attachments = tuple(Attachment(*pair) for pair in zip(names, attached[1::2], strict=True))
     except (struct.error, ValueError, LayoutDamaged) as error:
         raise _refused() from error
-    last = max(
-        [element.end for element in layout.elements[-1:]] + [box.end for box in layout.boxes[-1:]], default=0
-    )
+    last = max([element.end for element in layout.elements[-1:]] + list(layout.boxes.ends[-1:]), default=0)
     if clean(text) != text or last > len(text):
         raise _refused()
     return Parsed(text, layout.elements, layout.boxes, layout.report, attachments)

@@ -18,8 +18,6 @@ BULLET: Final = re.compile(
 )
 _ORNAMENT: Final = re.compile("[•‣▪▫◦·●○■□►➢➤✓❖\uf0a7\uf0b7\uf0d8]$")
 _SENTENCE_END: Final = re.compile(r"[.!?:;。！？]['\"”’)\]]*$")
-Edges = tuple[float, float, float, float]
-"""x0, y0, x1, y1."""
 
 _DIGITS: Final = re.compile(r"\d+")
 _PAGE_EDGE: Final = 0.25
@@ -35,12 +33,12 @@ _USUAL_PITCH: Final = 1.2
 class Line:
     """Words printed side by side. `size` is of the letters, `head` the width of the first word.
 
-    `boxes` has one a word, in fractions of the page, as the rest of Ibid has them.
+    `boxes` has four numbers a word: x0, y0, x1, y1 in units of the page, `ibid.layout.UNITS` to its width and height.
     `hyphenated` says that the last word goes on in the next line and its last character is a hyphen put there.
     """
 
     words: list[str]
-    boxes: list[Edges]
+    boxes: list[int]
     size: float
     bold: bool
     hyphenated: bool
@@ -72,12 +70,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page's lines in reading order; width and height in points as displayed."""
+    """One page's lines in reading order; width and height in points as displayed. `unseen` are words nobody sees."""
 
     number: int
     width: float
     height: float
     lines: list[Line] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
 
 def blocks(pages: Sequence[Page]) -> list[list[Block]]:
@@ -175,11 +174,12 @@ def _pitch(bodies: Iterable[Sequence[Line]]) -> float:
     for body in bodies:
         for line, following in pairwise(body):
             step = (following.y1 - line.y1) / line.size
-            if 0.9 < step < 3 and abs(line.size - following.size) < 0.05 * line.size:
-                # A long line goes on in the next one; the gap after a short one is between paragraphs.
-                steps[round(step, 1)] += 1 if len(line.text) > 40 else 0
+            # A long line goes on in the next one; the gap after a short one is between paragraphs.
+            same = 0.9 < step < 3 and abs(line.size - following.size) < 0.05 * line.size
+            if same and len(line.text) > 40:
+                steps[round(step, 1)] += 1
     common = steps.most_common(1)
-    return common[0][0] if common and common[0][1] else _USUAL_PITCH
+    return common[0][0] if common else _USUAL_PITCH
 
 
 def _groups(lines: Sequence[Line], pitch: float) -> list[list[Line]]:
@@ -215,7 +215,7 @@ def _goes_on(
     last = paragraph[-1]
     if last.hyphenated:
         return True
-    if abs(last.size - line.size) > 0.1 * last.size or last.bold != line.bold or BULLET.match(line.text):
+    if abs(last.size - line.size) > 0.1 * last.size or last.bold != line.bold or BULLET.match(line.words[0]):
         return False
     step = (line.y1 - last.y1) / last.size
     if step < 0.5:
@@ -229,7 +229,7 @@ def _goes_on(
 def _indented(paragraph: Sequence[Line], line: Line, following: Line | None) -> bool:
     """Whether the line begins a paragraph by standing further in, or further out after a hanging indent."""
     first, last, em = paragraph[0], paragraph[-1], line.size
-    if line.x0 > last.x0 + 0.8 * em and not BULLET.match(first.text):
+    if line.x0 > last.x0 + 0.8 * em and not BULLET.match(first.words[0]):
         return _SENTENCE_END.search(last.text) is not None or (
             following is not None and following.x0 < line.x0 - 0.8 * em
         )
@@ -258,15 +258,17 @@ def _classify(pages: Sequence[Sequence[Block]]) -> None:
     for block, following in zip_longest(every, every[1:]):
         if _is_heading(block, following, body, body_bold=body_bold):
             block.kind = ElementKind.HEADING
-        elif BULLET.match(block.lines[0].text):
+        elif BULLET.match(block.lines[0].words[0]):
             block.kind = ElementKind.LIST_ITEM
     _set_levels([block for block in every if block.kind is ElementKind.HEADING], body)
     _set_title([block for block in pages[0] if block.kind is ElementKind.HEADING], body)
 
 
 def _is_heading(block: Block, following: Block | None, body: float, *, body_bold: bool) -> bool:
+    if len(block.lines) > 3:
+        return False
     text, first = block.text, block.lines[0]
-    if len(text) > _MAX_HEADING or len(block.lines) > 3 or not any(map(str.isalpha, text)):
+    if len(text) > _MAX_HEADING or not any(map(str.isalpha, text)):
         return False
     if first.size > 1.12 * body:
         return True
@@ -296,7 +298,7 @@ def _undecorate(block: Block) -> None:
     """Drop the dot before a list item: its kind says it, and extractors disagree on where the dot belongs."""
     first = block.lines[0]
     if block.kind is ElementKind.LIST_ITEM and len(first.words) > 1 and _ORNAMENT.match(first.words[0]):
-        block.lines[0] = replace(first, words=first.words[1:], boxes=first.boxes[1:])
+        block.lines[0] = replace(first, words=first.words[1:], boxes=first.boxes[4:])
 
 
 def _set_levels(headings: Sequence[Block], body: float) -> None:

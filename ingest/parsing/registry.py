@@ -40,7 +40,7 @@ _LANGUAGES: Final = "py3langid"
 """Tells the languages of what any parser read."""
 _PDF: Final = "application/pdf"
 _BUILT_IN: Final = (
-    Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=2),
+    Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=3),
     Offer(
         "unstructured",
         "ingest.parsing.unstructured:UnstructuredParser",

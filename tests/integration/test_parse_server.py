@@ -92,6 +92,14 @@ class TestParse:
         assert server.parse(pdf, "small.pdf", PDF) == with_languages(alone)
         assert with_languages(alone).report.languages == ("en",)
 
+    def test_looks_at_pages_where_text_may_be_hidden(self, server: ParseServer, tmp_path: Path):
+        """The picture of a page is made in the confined child."""
+        path = tmp_path / "white.pdf"
+        path.write_bytes(make_pdf([Sheet(PAGE.words, over="1 g BT /F1 11 Tf 72 50 Td (Unseen) Tj ET")]))
+        parsed = server.parse(path, path.name, PDF)
+        assert parsed.report.hidden_characters == len("Unseen")
+        assert parsed == PdfParser().parse(path, path.name, PDF)
+
     def test_a_server_serves_many(self, server: ParseServer, pdf: Path):
         server.parse(pdf, "small.pdf", PDF)
         pid = server.pid

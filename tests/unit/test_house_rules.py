@@ -39,7 +39,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "pptx": ("ingest/parsing/notes.py",),
     "psycopg": ("ibid/db/session.py",),
     "py3langid": ("ingest/parsing/languages.py",),
-    "pypdfium2": ("ingest/parsing/pdf.py",),
+    "pypdfium2": ("ingest/parsing/pdf*.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
     "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py",),

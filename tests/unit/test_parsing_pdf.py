@@ -1,6 +1,9 @@
+import re
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
+from fpdf import FPDF
 
 from ibid.layout import boxes_of, decode_layout, encode_layout
 from ibid.types import ElementKind, Parsed
@@ -128,6 +131,44 @@ class TestStructure:
         assert {element.kind for element in parsed.elements} == {ElementKind.PARAGRAPH}
 
 
+class TestBookmarks:
+    def make(self, path: Path, *, marked: bool = True) -> Parsed:
+        """Headings in the letters of the text, which only bookmarks tell from it; the title is in none of them."""
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        pdf.add_page()
+        pdf.set_font_size(20)
+        pdf.multi_cell(0, 10, "Handbook")
+        pdf.set_font_size(11)
+        for level, name in ((0, "1 Berths of the north"), (1, "1.1 prices and terms"), (0, "2 Fuel")):
+            pdf.ln(5)
+            if marked:
+                pdf.start_section(name.partition(" ")[2], level=level)
+            pdf.multi_cell(0, 5, f"{name}\n{' '.join(PLAN)}", new_x="LMARGIN", new_y="NEXT")
+        pdf.output(str(path))
+        return PdfParser().parse(path, path.name, "application/pdf")
+
+    def test_name_headings_and_their_levels(self, tmp_path: Path):
+        parsed = self.make(tmp_path / "marked.pdf")
+        assert [text for kind, text in shown(parsed) if kind in {"title", "heading"}] == [
+            "Handbook",
+            "1 Berths of the north",
+            "1.1 prices and terms",
+            "2 Fuel",
+        ]
+        paths = [element.heading_path for element in parsed.elements if element.kind is ElementKind.PARAGRAPH]
+        assert paths == [
+            ("Handbook", "1 Berths of the north"),
+            ("Handbook", "1 Berths of the north", "1.1 prices and terms"),
+            ("Handbook", "2 Fuel"),
+        ]
+        assert [parsed.text[box.start : box.end] for box in parsed.boxes] == parsed.text.split()
+
+    def test_without_them_letters_decide(self, tmp_path: Path):
+        parsed = self.make(tmp_path / "unmarked.pdf", marked=False)
+        assert "1.1 prices and terms" not in {text for kind, text in shown(parsed) if kind == "heading"}
+
+
 class TestBoxes:
     def test_each_word_has_one(self, parse):
         parsed = parse(make_pdf([Sheet(lines(PLAN))]))
@@ -160,11 +201,11 @@ class TestBoxes:
     def test_respect_the_crop_box(self, parse):
         sheet = Sheet([Words(300, 400, "Seen", 20), Words(20, 20, "Cropped")], crop=(300, 400, 500, 600))
         parsed = parse(make_pdf([sheet]))
-        assert parsed.text == "Seen"
-        box = parsed.boxes[0].box
-        assert box.x0 < 0.02
-        assert box.y1 > 0.98
-        assert parsed.report.warnings == ("1 words outside the visible page were left out.",)
+        assert shown(parsed) == [("paragraph", "Seen"), ("hidden", "Cropped")]
+        (placed,) = parsed.boxes
+        assert placed.box.x0 < 0.02
+        assert placed.box.y1 > 0.98
+        assert parsed.report.hidden_characters == len("Cropped")
 
     def test_respect_a_shifted_media_box(self, parse):
         box = parse(make_pdf([Sheet([Words(-90, -90, "Seen", 20)], box=(-100, -100, 100, 100))])).boxes[0].box
@@ -204,6 +245,45 @@ class TestDamaged:
     def test_pages_without_text_are_not_damaged(self, parse):
         report = parse(make_pdf([Sheet(lines(PLAN)), Sheet()])).report
         assert (report.pages_empty, report.pages_unreadable, report.warnings) == ((2,), (), ())
+
+    def test_a_page_whose_content_cannot_be_decoded_is_not_called_empty(self, parse):
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        for number in range(4):
+            pdf.add_page()
+            if number != 3:
+                pdf.multi_cell(0, 6, f"{number}: {' '.join(PLAN)}")
+        data = bytearray(pdf.output())
+        second = list(re.finditer(rb"/FlateDecode.*?stream\n", data, re.DOTALL))[1].end()
+        data[second : second + 20] = bytes(20)
+        report = parse(bytes(data)).report
+        assert (report.pages_with_text, report.pages_unreadable, report.pages_empty) == (2, (2,), (4,))
+        assert report.warnings[0].startswith("Page 2 could not be read")
+
+
+class TestCounting:
+    def test_links(self, parse):
+        pdf = FPDF()
+        pdf.set_font("helvetica", size=11)
+        for name in ("one", "two"):
+            pdf.add_page()
+            pdf.cell(0, 10, f"A link to {name}", link="https://example.org/")
+        assert parse(bytes(pdf.output())).report.links == 2
+
+    def test_a_page_of_glyphs_that_mean_nothing_is_empty(self, parse):
+        """What many a font without a usable table of characters comes to: places for private use."""
+        pdf = FPDF()
+        pdf.set_compression(False)
+        pdf.add_font("sans", fname=Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+        for font, text in (("helvetica", "Words."), ("sans", "Words that nobody can read.")):
+            pdf.add_page()
+            pdf.set_font(font, size=11)
+            pdf.cell(0, 10, text)
+        table = re.compile(rb"(<[0-9A-F]{4}> <)00([0-9A-F]{2}>\s)")
+        parsed = parse(table.sub(rb"\1E0\2", bytes(pdf.output())))
+        assert parsed.text == "Words."
+        assert parsed.report.pages_empty == (2,)
+        assert parsed.report.warnings[0].startswith("Page 2: the fonts do not say")
 
 
 class TestRefusing:
