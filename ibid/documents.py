@@ -98,6 +98,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def identity_of(name: str, external_id: str | None) -> str:
+    """What tells the document from others of its collection; of a kind, so that no id is taken for a name."""
+    return f"name:{name}" if external_id is None else f"external:{external_id}"
+
+
 def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted:
     """Take an upload whose bytes are durable: the same bytes change nothing, new bytes are a new version with a job.
 
@@ -120,7 +125,7 @@ def _identify(
     session: Session, scope: Scope, collection: Collection, upload: Upload
 ) -> tuple[Document, bool]:
     """The document this upload is about, locked, and whether it is new."""
-    identity = upload.external_id or upload.name
+    identity = identity_of(upload.name, upload.external_id)
     same = (
         select(Document)
         .where(
@@ -207,15 +212,21 @@ def _add_version(session: Session, document: Document, upload: Upload, number: i
 
 def _describe(session: Session, document: Document, upload: Upload) -> _Described:
     """Take over the name, metadata and access list that came with the upload, as far as given."""
-    before = (document.name, document.meta)
+    renamed = document.name != upload.name
     document.name = upload.name
-    if upload.metadata is not None:
-        document.meta = dict(upload.metadata)
-    access_changed = upload.grants is not None and _grant(session, document, checked(upload.grants))
+    described = _redescribe(session, document, upload.metadata, upload.grants)
+    return _Described(described.access, described.anything or renamed)
+
+
+def _redescribe(
+    session: Session, document: Document, metadata: Mapping[str, Json] | None, grants: Sequence[str] | None
+) -> _Described:
+    before = document.meta
+    if metadata is not None:
+        document.meta = dict(metadata)
+    access_changed = grants is not None and _grant(session, document, checked(grants))
     session.flush()
-    return _Described(
-        access=access_changed, anything=access_changed or before != (document.name, document.meta)
-    )
+    return _Described(access=access_changed, anything=access_changed or before != document.meta)
 
 
 def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:
@@ -243,11 +254,7 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
     None when the store's owner itself refuses late writers.
     """
-    found = access.document(session, scope, document_id)
-    living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
-    document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
-    if document is None:
-        raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
+    document = _locked(session, scope, document_id)
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
     withdrawal.withdraw(session, document.id)
@@ -255,6 +262,52 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     return jobs.enqueue(
         session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
     )
+
+
+def describe(
+    session: Session,
+    scope: Scope,
+    document_id: str,
+    *,
+    metadata: Mapping[str, Json] | None,
+    grants: Sequence[str] | None,
+) -> Document:
+    """Give the document other metadata or another access list; None leaves what it has. Nothing is embedded for it.
+
+    A changed access list holds for readers at once, and is brought to the points by the newest version's job.
+    """
+    document = _locked(session, scope, document_id)
+    described = _redescribe(session, document, metadata, grants)
+    if described.anything:
+        document.updated_at = now()
+    if described.access:
+        _again(session, document, _existing(session, document.id), described)
+    return document
+
+
+def restore(session: Session, scope: Scope, document_id: str, number: int) -> Accepted:
+    """Make the content of an older version the newest one's again, as a version of its own: history stays as it was.
+
+    Its text, chunks and vectors are those that were made before. Nothing changes where the newest has this content.
+    """
+    document = _locked(session, scope, document_id)
+    _, old = access.version(session, scope, document_id, number)
+    newest = _existing(session, document.id)
+    if (newest.sha256, newest.filename) == (old.sha256, old.filename):
+        return _again(session, document, newest, _Described(access=False, anything=False))
+    upload = Upload(old.filename, old.media_type, Kept(old.blob_id, old.sha256, old.size))
+    version = _add_version(session, document, upload, newest.number + 1)
+    return Accepted(document.id, document.name, version.number, version.job_id, "updated")
+
+
+def _locked(session: Session, scope: Scope, document_id: str) -> Document:
+    """The visible document, nobody else's until the transaction ends."""
+    found = access.document(session, scope, document_id)
+    living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
+    document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
+    if document is None:
+        raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
+    return document
 
 
 def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limit: int) -> list[DocumentView]:

@@ -46,7 +46,7 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
     """Store the file's bytes unless they are stored already; durable when it returns.
 
     The row comes first, as dead, and lives once the bytes are there: a crash in between leaves a dead row, by which
-    the orphan scan finds what may be there of the bytes.
+    the orphan scan finds what may be there of the bytes. Bytes that the store has lost are put back.
     """
     digest, size = hashlib.sha256(), 0
     for piece in pieces(file):
@@ -63,11 +63,15 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
         )
         if known is not None:
             known.touched_at = now()
-            return Kept(known.id, sha256, size)
-        blob_id = new_id("blob")
-        key = f"{sha256[:2]}/{sha256}/{blob_id}"
-        session.add(Blob(id=blob_id, sha256=sha256, size=size, key=key, dead=True, touched_at=now()))
-    blobs.put(key, pieces(file))
+            blob_id, key = known.id, known.key
+        else:
+            blob_id = new_id("blob")
+            key = f"{sha256[:2]}/{sha256}/{blob_id}"
+            session.add(Blob(id=blob_id, sha256=sha256, size=size, key=key, dead=True, touched_at=now()))
+    if known is None or not blobs.exists(key):  # the store may have lost what the row says it has
+        blobs.put(key, pieces(file))
+    if known is not None:
+        return Kept(blob_id, sha256, size)
     with db.begin() as session:
         session.execute(update(Blob).where(Blob.id == blob_id).values(dead=False, touched_at=now()))
     return Kept(blob_id, sha256, size)

@@ -115,7 +115,7 @@ class Generation(Base):
 
 
 class Document(Base):
-    """A document: an identity in its collection whose versions come and go."""
+    """A document: an identity in its collection whose versions come and go. `parent_id` is the document it is inside."""
 
     __tablename__ = "documents"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -125,6 +125,7 @@ class Document(Base):
     identity: Mapped[str] = mapped_column(String(1024))
     name: Mapped[str] = mapped_column(String(512))
     external_id: Mapped[str | None] = mapped_column(String(512))
+    parent_id: Mapped[str | None] = mapped_column(Id, index=True)
     meta: Mapped[dict[str, Any]]
     restricted: Mapped[bool] = mapped_column(default=False)
     current_version_id: Mapped[str | None] = mapped_column(Id)
@@ -166,12 +167,16 @@ class Blob(Base):
 
 
 class Parse(Base):
-    """The parse stage's output under the hash of its input and configuration."""
+    """The parse stage's output under the hash of its input and configuration.
+
+    `attachments` are the files inside the document, as `[name, id of the blob]` in their order.
+    """
 
     __tablename__ = "parses"
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     text: Mapped[str] = mapped_column(Text)
     layout: Mapped[bytes]
+    attachments: Mapped[list[Any]] = mapped_column(default=list)
     seconds: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime]
 
