@@ -60,7 +60,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class Described:
     """What an upload says of its document beside the bytes, compared with what was known."""
 
     access: bool
@@ -114,8 +114,8 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     newest = _newest(session, document.id)
     described = _describe(session, document, upload)
     if newest is not None and newest.sha256 == upload.kept.sha256:
-        return _again(session, document, newest, described)
-    version = _add_version(session, document, upload, (newest.number if newest else 0) + 1)
+        return again(session, document, newest, described)
+    version = add_version(session, document, upload, (newest.number if newest else 0) + 1)
     return Accepted(
         document.id, document.name, version.number, version.job_id, "created" if created else "updated"
     )
@@ -168,7 +168,7 @@ def _replaceable(session: Session, scope: Scope, found: Document) -> Document:
         ) from error
 
 
-def _again(session: Session, document: Document, newest: Version, described: _Described) -> Accepted:
+def again(session: Session, document: Document, newest: Version, described: Described) -> Accepted:
     """The same bytes once more: nothing to do, unless reading them had failed, was cancelled, or they are now
     described otherwise. A changed access list is brought to the points by the version's job.
     """
@@ -186,7 +186,8 @@ def _again(session: Session, document: Document, newest: Version, described: _De
     return Accepted(document.id, document.name, newest.number, job.id, "updated")
 
 
-def _add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+def add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+    """The next version of a locked document, with the job that reads it."""
     version_id = new_id("ver")
     job = jobs.enqueue(
         session, JobKind.INGEST, document.collection_id, document_id=document.id, version_id=version_id
@@ -210,23 +211,24 @@ def _add_version(session: Session, document: Document, upload: Upload, number: i
     return version
 
 
-def _describe(session: Session, document: Document, upload: Upload) -> _Described:
+def _describe(session: Session, document: Document, upload: Upload) -> Described:
     """Take over the name, metadata and access list that came with the upload, as far as given."""
     renamed = document.name != upload.name
     document.name = upload.name
-    described = _redescribe(session, document, upload.metadata, upload.grants)
-    return _Described(described.access, described.anything or renamed)
+    described = redescribe(session, document, upload.metadata, upload.grants)
+    return Described(described.access, described.anything or renamed)
 
 
-def _redescribe(
+def redescribe(
     session: Session, document: Document, metadata: Mapping[str, Json] | None, grants: Sequence[str] | None
-) -> _Described:
+) -> Described:
+    """Give a locked document other metadata or another access list, as far as given; its children follow."""
     before = document.meta
     if metadata is not None:
         document.meta = dict(metadata)
     access_changed = grants is not None and _grant(session, document, checked(grants))
     session.flush()
-    return _Described(access=access_changed, anything=access_changed or before != document.meta)
+    return Described(access=access_changed, anything=access_changed or before != document.meta)
 
 
 def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:
@@ -254,7 +256,7 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
     None when the store's owner itself refuses late writers.
     """
-    document = _locked(session, scope, document_id)
+    document = locked(session, scope, document_id)
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
     withdrawal.withdraw(session, document.id)
@@ -264,43 +266,7 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     )
 
 
-def describe(
-    session: Session,
-    scope: Scope,
-    document_id: str,
-    *,
-    metadata: Mapping[str, Json] | None,
-    grants: Sequence[str] | None,
-) -> Document:
-    """Give the document other metadata or another access list; None leaves what it has. Nothing is embedded for it.
-
-    A changed access list holds for readers at once, and is brought to the points by the newest version's job.
-    """
-    document = _locked(session, scope, document_id)
-    described = _redescribe(session, document, metadata, grants)
-    if described.anything:
-        document.updated_at = now()
-    if described.access:
-        _again(session, document, _existing(session, document.id), described)
-    return document
-
-
-def restore(session: Session, scope: Scope, document_id: str, number: int) -> Accepted:
-    """Make the content of an older version the newest one's again, as a version of its own: history stays as it was.
-
-    Its text, chunks and vectors are those that were made before. Nothing changes where the newest has this content.
-    """
-    document = _locked(session, scope, document_id)
-    _, old = access.version(session, scope, document_id, number)
-    newest = _existing(session, document.id)
-    if (newest.sha256, newest.filename) == (old.sha256, old.filename):
-        return _again(session, document, newest, _Described(access=False, anything=False))
-    upload = Upload(old.filename, old.media_type, Kept(old.blob_id, old.sha256, old.size))
-    version = _add_version(session, document, upload, newest.number + 1)
-    return Accepted(document.id, document.name, version.number, version.job_id, "updated")
-
-
-def _locked(session: Session, scope: Scope, document_id: str) -> Document:
+def locked(session: Session, scope: Scope, document_id: str) -> Document:
     """The visible document, nobody else's until the transaction ends."""
     found = access.document(session, scope, document_id)
     living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
@@ -327,7 +293,7 @@ def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limi
 
 def view(session: Session, document: Document) -> DocumentView:
     """The document as people see it."""
-    newest = _existing(session, document.id)
+    newest = existing(session, document.id)
     live = session.get(Version, document.current_version_id) if document.current_version_id else None
     job = session.get_one(Job, newest.job_id)
     granted = grants(session, document)
@@ -373,10 +339,10 @@ def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
 def receipt(session: Session, scope: Scope, document_id: str) -> Receipt:
     """What each stage saw of the newest version, as far as it is known."""
     document = access.document(session, scope, document_id)
-    return receipts.of(session, _existing(session, document.id))
+    return receipts.of(session, existing(session, document.id))
 
 
-def _existing(session: Session, document_id: str) -> Version:
+def existing(session: Session, document_id: str) -> Version:
     """The newest version of a document that was accepted: it has one."""
     newest = _newest(session, document_id)
     if newest is None:
