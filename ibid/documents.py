@@ -75,6 +75,7 @@ class DocumentView:
     name: str
     external_id: str | None
     collection_id: str
+    parent_id: str | None
     version: int
     live_version: int | None
     state: JobState
@@ -111,7 +112,7 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     collection = access.collection(session, scope, ref, keep=True)
     uploads.refer(session, upload.kept)
     document, created = _identify(session, scope, collection, upload)
-    newest = _newest(session, document.id)
+    newest = newest_of(session, document.id)
     described = _describe(session, document, upload)
     if newest is not None and newest.sha256 == upload.kept.sha256:
         return again(session, document, newest, described)
@@ -228,6 +229,10 @@ def redescribe(
         document.meta = dict(metadata)
     access_changed = grants is not None and _grant(session, document, checked(grants))
     session.flush()
+    for child in inside(session, document.id):
+        described = redescribe(session, child, metadata, grants)
+        if described.access:
+            again(session, child, existing(session, child.id), described)
     return Described(access=access_changed, anything=access_changed or before != document.meta)
 
 
@@ -256,10 +261,16 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
     None when the store's owner itself refuses late writers.
     """
-    document = locked(session, scope, document_id)
+    return remove(session, locked(session, scope, document_id), grace=grace)
+
+
+def remove(session: Session, document: Document, *, grace: timedelta | None) -> Job:
+    """Delete a locked document and those inside it; each has a job of its own, of which the document's is given."""
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
     withdrawal.withdraw(session, document.id)
+    for child in inside(session, document.id):
+        remove(session, child, grace=grace)
     not_before = (last_lease or now()) + grace if grace is not None else None
     return jobs.enqueue(
         session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
@@ -274,6 +285,23 @@ def locked(session: Session, scope: Scope, document_id: str) -> Document:
     if document is None:
         raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
     return document
+
+
+def inside(session: Session, document_id: str) -> list[Document]:
+    """The documents that were inside this one, such as a mail's attachments, locked after it."""
+    living = select(Document).where(Document.parent_id == document_id, Document.deleted_at.is_(None))
+    return list(session.scalars(living.order_by(Document.id).with_for_update()))
+
+
+def children(session: Session, scope: Scope, document_id: str) -> list[DocumentView]:
+    """The visible documents that were inside this one, in the order in which they were found."""
+    parent = access.document(session, scope, document_id)
+    seen = (
+        select(Document)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.parent_id == parent.id, access.sees_document(scope))
+    )
+    return [view(session, document) for document in session.scalars(seen.order_by(Document.id))]
 
 
 def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limit: int) -> list[DocumentView]:
@@ -302,6 +330,7 @@ def view(session: Session, document: Document) -> DocumentView:
         name=document.name,
         external_id=document.external_id,
         collection_id=document.collection_id,
+        parent_id=document.parent_id,
         version=newest.number,
         live_version=live.number if live else None,
         state=jobs.shown(job),
@@ -344,13 +373,14 @@ def receipt(session: Session, scope: Scope, document_id: str) -> Receipt:
 
 def existing(session: Session, document_id: str) -> Version:
     """The newest version of a document that was accepted: it has one."""
-    newest = _newest(session, document_id)
+    newest = newest_of(session, document_id)
     if newest is None:
         raise LookupError(f"document {document_id} has no version")
     return newest
 
 
-def _newest(session: Session, document_id: str) -> Version | None:
+def newest_of(session: Session, document_id: str) -> Version | None:
+    """The newest version; None for a document that is being accepted."""
     return session.scalar(
         select(Version).where(Version.document_id == document_id).order_by(Version.number.desc()).limit(1)
     )

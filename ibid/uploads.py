@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ibid.blobs.port import BlobStore
 from ibid.clock import new_id, now
 from ibid.db.session import Database
-from ibid.db.tables import Blob, Version
+from ibid.db.tables import AttachmentRow, Blob, Version
 from ibid.errors import Conflict
 
 PIECE = 1024 * 1024
@@ -85,22 +85,29 @@ def refer(session: Session, kept: Kept) -> None:
 
 
 def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
-    """Mark bytes that no version refers to as dead; gives (id, key) of those to delete from the blob store."""
+    """Mark bytes that no version and no parse refers to as dead; gives (id, key) of those to delete from the blob store."""
     dead = []
     for blob_id in sorted(blob_ids):
         blob = session.scalar(select(Blob).where(Blob.id == blob_id).with_for_update())
-        if blob is None or session.scalar(select(Version.id).where(Version.blob_id == blob_id).limit(1)):
+        if blob is None or _is_needed(session, blob_id):
             continue
         blob.dead = True
         dead.append((blob.id, blob.key))
     return dead
 
 
+def _is_needed(session: Session, blob_id: str) -> bool:
+    version = select(Version.id).where(Version.blob_id == blob_id).limit(1)
+    attached = select(AttachmentRow.ordinal).where(AttachmentRow.blob_id == blob_id).limit(1)
+    return session.scalar(version) is not None or session.scalar(attached) is not None
+
+
 def orphans(session: Session) -> set[str]:
     """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour."""
     referred = select(Version.blob_id).where(Version.blob_id == Blob.id)
+    attached = select(AttachmentRow.blob_id).where(AttachmentRow.blob_id == Blob.id)
     old = Blob.touched_at < now() - ORPHAN_AGE
-    return set(session.scalars(select(Blob.id).where(~referred.exists(), old).limit(500)))
+    return set(session.scalars(select(Blob.id).where(~referred.exists(), ~attached.exists(), old).limit(500)))
 
 
 def erase(db: Database, blobs: BlobStore, blob_ids: set[str]) -> int:

@@ -167,18 +167,28 @@ class Blob(Base):
 
 
 class Parse(Base):
-    """The parse stage's output under the hash of its input and configuration.
-
-    `attachments` are the files inside the document, as `[name, id of the blob]` in their order.
-    """
+    """The parse stage's output under the hash of its input and configuration."""
 
     __tablename__ = "parses"
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     text: Mapped[str] = mapped_column(Text)
     layout: Mapped[bytes]
-    attachments: Mapped[list[Any]] = mapped_column(default=list)
     seconds: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime]
+
+
+class AttachmentRow(Base):
+    """A file that a parse found inside the document: its bytes, or the sentence why it becomes no document."""
+
+    __tablename__ = "attachments"
+    parse_key: Mapped[str] = mapped_column(
+        String(64), ForeignKey("parses.key", ondelete="CASCADE"), primary_key=True
+    )
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(String(128))
+    blob_id: Mapped[str | None] = mapped_column(Id, ForeignKey("blobs.id"), index=True)
+    refusal: Mapped[str | None] = mapped_column(Text)
 
 
 class Version(Base):

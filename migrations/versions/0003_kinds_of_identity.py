@@ -18,16 +18,27 @@ def upgrade() -> None:
     with op.batch_alter_table("documents", schema=None) as batch_op:
         batch_op.add_column(sa.Column("parent_id", sa.String(length=64), nullable=True))
         batch_op.create_index(batch_op.f("ix_documents_parent_id"), ["parent_id"], unique=False)
-    with op.batch_alter_table("parses", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("attachments", sa.JSON(), nullable=False, server_default="[]"))
-    with op.batch_alter_table("parses", schema=None) as batch_op:
-        batch_op.alter_column("attachments", server_default=None)
+    op.create_table(
+        "attachments",
+        sa.Column("parse_key", sa.String(length=64), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.String(length=128), nullable=False),
+        sa.Column("blob_id", sa.String(length=64), nullable=True),
+        sa.Column("refusal", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["blob_id"], ["blobs.id"], name=op.f("fk_attachments_blob_id_blobs")),
+        sa.ForeignKeyConstraint(
+            ["parse_key"], ["parses.key"], name=op.f("fk_attachments_parse_key_parses"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("parse_key", "ordinal", name=op.f("pk_attachments")),
+    )
+    with op.batch_alter_table("attachments", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_attachments_blob_id"), ["blob_id"], unique=False)
 
 
 def downgrade() -> None:
     """Go back. Documents with one identity of two kinds, and those inside others, had no place before."""
-    with op.batch_alter_table("parses", schema=None) as batch_op:
-        batch_op.drop_column("attachments")
+    op.drop_table("attachments")
     with op.batch_alter_table("documents", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_documents_parent_id"))
         batch_op.drop_column("parent_id")

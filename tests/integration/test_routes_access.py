@@ -23,6 +23,7 @@ READER = {
     "get_text",
     "get_original",
     "diff_versions",
+    "list_children",
     "list_jobs",
     "get_job",
     "job_events",
