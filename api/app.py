@@ -19,6 +19,7 @@ from api.routes import (
     api_keys,
     audit,
     collections,
+    deletions,
     documents,
     health,
     jobs,
@@ -28,6 +29,7 @@ from api.routes import (
     search,
     session,
     uploads,
+    versions,
 )
 from api.wiring import wired
 from ibid.bootstrap import Parts
@@ -42,7 +44,9 @@ ROUTERS: Sequence[APIRouter] = (
     session.router,
     collections.router,
     uploads.router,
+    deletions.router,
     documents.router,
+    versions.router,
     jobs.router,
     jobs.queue_router,
     search.router,

@@ -44,7 +44,7 @@ def _rows(
     document = Document(
         id=document_id,
         collection_id=collection.id,
-        identity=name,
+        identity=f"name:{name}",
         name=name,
         meta={},
         current_version_id=version_id,

@@ -60,7 +60,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class Described:
     """What an upload says of its document beside the bytes, compared with what was known."""
 
     access: bool
@@ -75,6 +75,7 @@ class DocumentView:
     name: str
     external_id: str | None
     collection_id: str
+    parent_id: str | None
     version: int
     live_version: int | None
     state: JobState
@@ -98,6 +99,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def identity_of(name: str, external_id: str | None) -> str:
+    """What tells the document from others of its collection; of a kind, so that no id is taken for a name."""
+    return f"name:{name}" if external_id is None else f"external:{external_id}"
+
+
 def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted:
     """Take an upload whose bytes are durable: the same bytes change nothing, new bytes are a new version with a job.
 
@@ -106,11 +112,11 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     collection = access.collection(session, scope, ref, keep=True)
     uploads.refer(session, upload.kept)
     document, created = _identify(session, scope, collection, upload)
-    newest = _newest(session, document.id)
+    newest = newest_of(session, document.id)
     described = _describe(session, document, upload)
     if newest is not None and newest.sha256 == upload.kept.sha256:
-        return _again(session, document, newest, described)
-    version = _add_version(session, document, upload, (newest.number if newest else 0) + 1)
+        return again(session, document, newest, described)
+    version = add_version(session, document, upload, (newest.number if newest else 0) + 1)
     return Accepted(
         document.id, document.name, version.number, version.job_id, "created" if created else "updated"
     )
@@ -120,7 +126,7 @@ def _identify(
     session: Session, scope: Scope, collection: Collection, upload: Upload
 ) -> tuple[Document, bool]:
     """The document this upload is about, locked, and whether it is new."""
-    identity = upload.external_id or upload.name
+    identity = identity_of(upload.name, upload.external_id)
     same = (
         select(Document)
         .where(
@@ -163,7 +169,7 @@ def _replaceable(session: Session, scope: Scope, found: Document) -> Document:
         ) from error
 
 
-def _again(session: Session, document: Document, newest: Version, described: _Described) -> Accepted:
+def again(session: Session, document: Document, newest: Version, described: Described) -> Accepted:
     """The same bytes once more: nothing to do, unless reading them had failed, was cancelled, or they are now
     described otherwise. A changed access list is brought to the points by the version's job.
     """
@@ -181,7 +187,8 @@ def _again(session: Session, document: Document, newest: Version, described: _De
     return Accepted(document.id, document.name, newest.number, job.id, "updated")
 
 
-def _add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+def add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+    """The next version of a locked document, with the job that reads it."""
     version_id = new_id("ver")
     job = jobs.enqueue(
         session, JobKind.INGEST, document.collection_id, document_id=document.id, version_id=version_id
@@ -205,17 +212,28 @@ def _add_version(session: Session, document: Document, upload: Upload, number: i
     return version
 
 
-def _describe(session: Session, document: Document, upload: Upload) -> _Described:
+def _describe(session: Session, document: Document, upload: Upload) -> Described:
     """Take over the name, metadata and access list that came with the upload, as far as given."""
-    before = (document.name, document.meta)
+    renamed = document.name != upload.name
     document.name = upload.name
-    if upload.metadata is not None:
-        document.meta = dict(upload.metadata)
-    access_changed = upload.grants is not None and _grant(session, document, checked(upload.grants))
+    described = redescribe(session, document, upload.metadata, upload.grants)
+    return Described(described.access, described.anything or renamed)
+
+
+def redescribe(
+    session: Session, document: Document, metadata: Mapping[str, Json] | None, grants: Sequence[str] | None
+) -> Described:
+    """Give a locked document other metadata or another access list, as far as given; its children follow."""
+    before = document.meta
+    if metadata is not None:
+        document.meta = dict(metadata)
+    access_changed = grants is not None and _grant(session, document, checked(grants))
     session.flush()
-    return _Described(
-        access=access_changed, anything=access_changed or before != (document.name, document.meta)
-    )
+    for child in inside(session, document.id):
+        described = redescribe(session, child, metadata, grants)
+        if described.access:
+            again(session, child, existing(session, child.id), described)
+    return Described(access=access_changed, anything=access_changed or before != document.meta)
 
 
 def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:
@@ -243,18 +261,47 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
     None when the store's owner itself refuses late writers.
     """
+    return remove(session, locked(session, scope, document_id), grace=grace)
+
+
+def remove(session: Session, document: Document, *, grace: timedelta | None) -> Job:
+    """Delete a locked document and those inside it; each has a job of its own, of which the document's is given."""
+    last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
+    document.deleted_at = now()
+    withdrawal.withdraw(session, document.id)
+    for child in inside(session, document.id):
+        remove(session, child, grace=grace)
+    not_before = (last_lease or now()) + grace if grace is not None else None
+    return jobs.enqueue(
+        session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
+    )
+
+
+def locked(session: Session, scope: Scope, document_id: str) -> Document:
+    """The visible document, nobody else's until the transaction ends."""
     found = access.document(session, scope, document_id)
     living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
     document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
     if document is None:
         raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
-    last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
-    document.deleted_at = now()
-    withdrawal.withdraw(session, document.id)
-    not_before = (last_lease or now()) + grace if grace is not None else None
-    return jobs.enqueue(
-        session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
+    return document
+
+
+def inside(session: Session, document_id: str) -> list[Document]:
+    """The documents that were inside this one, such as a mail's attachments, locked after it."""
+    living = select(Document).where(Document.parent_id == document_id, Document.deleted_at.is_(None))
+    return list(session.scalars(living.order_by(Document.id).with_for_update()))
+
+
+def children(session: Session, scope: Scope, document_id: str) -> list[DocumentView]:
+    """The visible documents that were inside this one, in the order in which they were found."""
+    parent = access.document(session, scope, document_id)
+    seen = (
+        select(Document)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.parent_id == parent.id, access.sees_document(scope))
     )
+    return [view(session, document) for document in session.scalars(seen.order_by(Document.id))]
 
 
 def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limit: int) -> list[DocumentView]:
@@ -274,7 +321,7 @@ def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limi
 
 def view(session: Session, document: Document) -> DocumentView:
     """The document as people see it."""
-    newest = _existing(session, document.id)
+    newest = existing(session, document.id)
     live = session.get(Version, document.current_version_id) if document.current_version_id else None
     job = session.get_one(Job, newest.job_id)
     granted = grants(session, document)
@@ -283,6 +330,7 @@ def view(session: Session, document: Document) -> DocumentView:
         name=document.name,
         external_id=document.external_id,
         collection_id=document.collection_id,
+        parent_id=document.parent_id,
         version=newest.number,
         live_version=live.number if live else None,
         state=jobs.shown(job),
@@ -320,18 +368,19 @@ def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
 def receipt(session: Session, scope: Scope, document_id: str) -> Receipt:
     """What each stage saw of the newest version, as far as it is known."""
     document = access.document(session, scope, document_id)
-    return receipts.of(session, _existing(session, document.id))
+    return receipts.of(session, existing(session, document.id))
 
 
-def _existing(session: Session, document_id: str) -> Version:
+def existing(session: Session, document_id: str) -> Version:
     """The newest version of a document that was accepted: it has one."""
-    newest = _newest(session, document_id)
+    newest = newest_of(session, document_id)
     if newest is None:
         raise LookupError(f"document {document_id} has no version")
     return newest
 
 
-def _newest(session: Session, document_id: str) -> Version | None:
+def newest_of(session: Session, document_id: str) -> Version | None:
+    """The newest version; None for a document that is being accepted."""
     return session.scalar(
         select(Version).where(Version.document_id == document_id).order_by(Version.number.desc()).limit(1)
     )

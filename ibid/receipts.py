@@ -1,6 +1,6 @@
 """Receipts: what each stage of ingestion saw and made of a version; put together from SQL, and kept at the job's end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -99,9 +99,12 @@ def of(session: Session, version: Version) -> Receipt:
     return _so_far(session, version, state, {})
 
 
-def keep(session: Session, version: Version, seconds: Mapping[str, float]) -> None:
-    """Keep the version's receipt as of now, with the seconds that each stage took."""
-    kept: dict[str, Any] = asdict(_so_far(session, version, JobState.RUNNING, seconds))
+def keep(
+    session: Session, version: Version, seconds: Mapping[str, float], warnings: Sequence[str] = ()
+) -> None:
+    """Keep the version's receipt as of now, with the seconds that each stage took, and further warnings."""
+    receipt = _so_far(session, version, JobState.RUNNING, seconds)
+    kept: dict[str, Any] = asdict(replace(receipt, warnings=receipt.warnings + tuple(warnings)))
     del kept["state"]  # the job's, and told by it
     version.receipt = kept
 

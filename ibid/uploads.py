@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ibid.blobs.port import BlobStore
 from ibid.clock import new_id, now
 from ibid.db.session import Database
-from ibid.db.tables import Blob, Version
+from ibid.db.tables import AttachmentRow, Blob, Version
 from ibid.errors import Conflict
 
 PIECE = 1024 * 1024
@@ -46,7 +46,7 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
     """Store the file's bytes unless they are stored already; durable when it returns.
 
     The row comes first, as dead, and lives once the bytes are there: a crash in between leaves a dead row, by which
-    the orphan scan finds what may be there of the bytes.
+    the orphan scan finds what may be there of the bytes. Bytes that the store has lost are put back.
     """
     digest, size = hashlib.sha256(), 0
     for piece in pieces(file):
@@ -63,11 +63,15 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
         )
         if known is not None:
             known.touched_at = now()
-            return Kept(known.id, sha256, size)
-        blob_id = new_id("blob")
-        key = f"{sha256[:2]}/{sha256}/{blob_id}"
-        session.add(Blob(id=blob_id, sha256=sha256, size=size, key=key, dead=True, touched_at=now()))
-    blobs.put(key, pieces(file))
+            blob_id, key = known.id, known.key
+        else:
+            blob_id = new_id("blob")
+            key = f"{sha256[:2]}/{sha256}/{blob_id}"
+            session.add(Blob(id=blob_id, sha256=sha256, size=size, key=key, dead=True, touched_at=now()))
+    if known is None or not blobs.exists(key):  # the store may have lost what the row says it has
+        blobs.put(key, pieces(file))
+    if known is not None:
+        return Kept(blob_id, sha256, size)
     with db.begin() as session:
         session.execute(update(Blob).where(Blob.id == blob_id).values(dead=False, touched_at=now()))
     return Kept(blob_id, sha256, size)
@@ -81,22 +85,29 @@ def refer(session: Session, kept: Kept) -> None:
 
 
 def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
-    """Mark bytes that no version refers to as dead; gives (id, key) of those to delete from the blob store."""
+    """Mark bytes that no version and no parse refers to as dead; gives (id, key) of those to delete from the blob store."""
     dead = []
     for blob_id in sorted(blob_ids):
         blob = session.scalar(select(Blob).where(Blob.id == blob_id).with_for_update())
-        if blob is None or session.scalar(select(Version.id).where(Version.blob_id == blob_id).limit(1)):
+        if blob is None or _is_needed(session, blob_id):
             continue
         blob.dead = True
         dead.append((blob.id, blob.key))
     return dead
 
 
+def _is_needed(session: Session, blob_id: str) -> bool:
+    version = select(Version.id).where(Version.blob_id == blob_id).limit(1)
+    attached = select(AttachmentRow.ordinal).where(AttachmentRow.blob_id == blob_id).limit(1)
+    return session.scalar(version) is not None or session.scalar(attached) is not None
+
+
 def orphans(session: Session) -> set[str]:
     """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour."""
     referred = select(Version.blob_id).where(Version.blob_id == Blob.id)
+    attached = select(AttachmentRow.blob_id).where(AttachmentRow.blob_id == Blob.id)
     old = Blob.touched_at < now() - ORPHAN_AGE
-    return set(session.scalars(select(Blob.id).where(~referred.exists(), old).limit(500)))
+    return set(session.scalars(select(Blob.id).where(~referred.exists(), ~attached.exists(), old).limit(500)))
 
 
 def erase(db: Database, blobs: BlobStore, blob_ids: set[str]) -> int:

@@ -1,14 +1,19 @@
-"""Superseded versions: their passages are kept for readers of the past for the retention time, their text for good."""
+"""What becomes of versions: restored, described otherwise, and superseded.
 
+Passages of superseded ones are kept for readers of the past for the retention time, their text for good.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import jobs
+from ibid import access, documents, jobs
 from ibid.clock import now
 from ibid.db.tables import Document, Indexing, Job, Version
-from ibid.types import JobKind, JobState
+from ibid.types import JobKind, JobState, Json, Scope
+from ibid.uploads import Kept
 
 AT_ONCE = 100
 
@@ -30,3 +35,39 @@ def expire(session: Session, *, kept: timedelta) -> int:
     for version_id, document_id, collection_id in old:
         jobs.enqueue(session, JobKind.PURGE, collection_id, document_id=document_id, version_id=version_id)
     return len(old)
+
+
+def describe(
+    session: Session,
+    scope: Scope,
+    document_id: str,
+    *,
+    metadata: Mapping[str, Json] | None,
+    grants: Sequence[str] | None,
+) -> Document:
+    """Give the document other metadata or another access list; None leaves what it has. Nothing is embedded for it.
+
+    A changed access list holds for readers at once, and is brought to the points by the newest version's job.
+    """
+    document = documents.locked(session, scope, document_id)
+    described = documents.redescribe(session, document, metadata, grants)
+    if described.anything:
+        document.updated_at = now()
+    if described.access:
+        documents.again(session, document, documents.existing(session, document.id), described)
+    return document
+
+
+def restore(session: Session, scope: Scope, document_id: str, number: int) -> documents.Accepted:
+    """Make the content of an older version the newest one's again, as a version of its own: history stays as it was.
+
+    Its text, chunks and vectors are those that were made before. Nothing changes where the newest has this content.
+    """
+    document = documents.locked(session, scope, document_id)
+    _, old = access.version(session, scope, document_id, number)
+    newest = documents.existing(session, document.id)
+    if (newest.sha256, newest.filename) == (old.sha256, old.filename):
+        return documents.again(session, document, newest, documents.Described(access=False, anything=False))
+    upload = documents.Upload(old.filename, old.media_type, Kept(old.blob_id, old.sha256, old.size))
+    version = documents.add_version(session, document, upload, newest.number + 1)
+    return documents.Accepted(document.id, document.name, version.number, version.job_id, "updated")

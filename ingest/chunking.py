@@ -1,8 +1,8 @@
 """Canonical text to chunks: along headings, paragraphs and sentences, within a budget of tokens.
 
 Sentences (rows of a table, lines of code) are the units. A *run* is what may share a chunk: units under one heading,
-on one page, with nothing left out between them. Borders fall anew at each run and at some paragraphs, so that an edit
-moves the chunks around it and not those of the rest of the document.
+on one page, with nothing left out between them. Borders fall anew at each run, and in it where the words say so, so
+that an edit moves the chunks around it and not those of the rest of the document.
 """
 
 import re
@@ -24,8 +24,6 @@ _LINE: Final = re.compile(r"\S[^\n]*")
 _WORD: Final = re.compile(r"\S{1,100}")
 _NAMES_WITHIN: Final = 3
 """Rows from the top of a table among which the names of its columns are looked for."""
-_ANCHOR_SHARE: Final = 3
-"""One paragraph in so many is an anchor, by its first words: a chunk that is a third full ends before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,28 +262,38 @@ def _packed(run: _Run, parsed: Parsed, config: ChunkerConfig, whole: int) -> lis
     """The run in chunks: all of it if it has no more than `whole` tokens, else paragraphs that fit, else sentences."""
     if run.tokens <= whole:
         return [run.units]
-    parts: list[list[_Unit]] = [[]]
-    tokens = 0
-    for _, group in groupby(run.units, key=lambda unit: unit.element):
-        paragraph = list(group)
-        size = sum(unit.tokens for unit in paragraph)
-        full = tokens + size > config.max_tokens and tokens >= config.min_tokens
-        if parts[-1] and (
-            full or (3 * tokens >= config.max_tokens and _is_anchor(parsed.text, paragraph[0]))
-        ):
-            parts.append([])
-            tokens = 0
-        for unit in paragraph:
-            if parts[-1] and tokens + unit.tokens > config.max_tokens:
-                parts.append([])
-                tokens = 0
-            parts[-1].append(unit)
-            tokens += unit.tokens
+    parts: list[list[_Unit]] = []
+    first = 0
+    while first < len(run.units):
+        end = _border(run.units, first, parsed, config)
+        parts.append(run.units[first:end])
+        first = end
     return _balanced(parts, config)
 
 
-def _is_anchor(text: str, unit: _Unit) -> bool:
-    return zlib.crc32(text[unit.start : min(unit.end, unit.start + 64)].encode()) % _ANCHOR_SHARE == 0
+def _border(units: Sequence[_Unit], first: int, parsed: Parsed, config: ChunkerConfig) -> int:
+    """Where the chunk that begins with unit `first` ends.
+
+    Of the paragraphs and rows before which it is a quarter full or fuller, the one whose words hash lowest: so what
+    follows an edit soon has its former borders again, wherever a chunk began.
+    """
+    tokens = units[first].tokens
+    borders: list[int] = []
+    for at in range(first + 1, len(units)):
+        if 4 * tokens >= config.max_tokens and _may_begin(units[at - 1], units[at], parsed):
+            borders.append(at)
+        if tokens + units[at].tokens > config.max_tokens:
+            return min(borders, key=lambda border: _hash(parsed.text, units[border]), default=at)
+        tokens += units[at].tokens
+    return len(units)
+
+
+def _may_begin(before: _Unit, unit: _Unit, parsed: Parsed) -> bool:
+    return before.element != unit.element or parsed.elements[unit.element].kind in _BY_LINE
+
+
+def _hash(text: str, unit: _Unit) -> int:
+    return zlib.crc32(text[unit.start : min(unit.end, unit.start + 64)].encode())
 
 
 def _balanced(parts: list[list[_Unit]], config: ChunkerConfig) -> list[list[_Unit]]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from ibid import claims, uploads
 from ibid.claims import Claim
 from ibid.db.tables import (
+    AttachmentRow,
     ChunkRow,
     Document,
     Embedding,
@@ -119,6 +120,8 @@ def _forget_document(tools: Tools, document_id: str) -> dict[str, int]:
         ids = [version.id for version in versions]
         blobs = {version.blob_id for version in versions}
         parses = {version.parse_key for version in versions if version.parse_key}
+        attached = select(AttachmentRow.blob_id).where(AttachmentRow.parse_key.in_(parses))
+        blobs |= {blob_id for blob_id in session.scalars(attached) if blob_id}
         session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
         session.execute(delete(Version).where(Version.id.in_(ids)))
         texts = sum(_forget_parse(session, key) for key in sorted(parses))
@@ -159,5 +162,6 @@ def _forget_parse(session: Session, key: str) -> bool:
     row = session.scalar(select(Parse).where(Parse.key == key).with_for_update())
     if row is None or session.scalar(select(Version.id).where(Version.parse_key == key).limit(1)):
         return False
+    session.execute(delete(AttachmentRow).where(AttachmentRow.parse_key == key))
     session.delete(row)
     return True

@@ -2,20 +2,25 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import claims, fingerprints
+from ibid import children, claims, fingerprints, media, uploads
 from ibid.claims import Claim
 from ibid.clock import now
-from ibid.db.tables import Blob, Indexing, Parse, Version
+from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, Version
 from ibid.layout import encode_layout
-from ibid.types import Parsed
+from ibid.types import Attachment, Parsed
+from ibid.uploads import Kept
+from ingest.indexing import living
 from ingest.parsing.registry import parser_fingerprint
 from ingest.tools import Tools
 
@@ -38,10 +43,36 @@ def read(tools: Tools, held: Claim) -> None:
     with _local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
     seconds = time.perf_counter() - started
+    found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
     with tools.db.begin() as session:
         claims.check(session, held)
-        _keep(session, key, parsed, seconds)
+        for _, bytes_ in sorted(found, key=lambda pair: pair[1].blob_id if pair[1] else ""):
+            if bytes_ is not None:
+                uploads.refer(session, bytes_)
+        _keep(session, key, parsed, seconds, [row for row, _ in found])
         session.get_one(Version, held.version_id).parse_key = key
+
+
+def take_children(tools: Tools, held: Claim) -> None:
+    """Make the files inside the claim's version documents of their own; also where its text was kept from before."""
+    grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
+    with tools.db.begin() as session:
+        version, parent = living(session, held.version_id or "", alone=True)
+        claims.check(session, held)
+        children.accept(session, parent, version, grace=grace)
+
+
+def _kept(tools: Tools, ordinal: int, item: Attachment) -> tuple[dict[str, Any], Kept | None]:
+    """The row of a file inside, and its durable bytes unless nothing here reads such a file."""
+    row = {"ordinal": ordinal, "name": item.name, "media_type": "", "blob_id": None, "refusal": None}
+    try:
+        if not item.data:
+            return row | {"refusal": "It is empty."}, None
+        kind = media.check_upload(children.safe_name(item.name), item.data[:1024])
+    except media.UnsupportedType as error:
+        return row | {"refusal": error.message}, None
+    bytes_ = uploads.keep(tools.db, tools.blobs, BytesIO(item.data))
+    return row | {"media_type": kind.name, "blob_id": bytes_.blob_id}, bytes_
 
 
 def _is_stored(session: Session, version: Version) -> bool:
@@ -56,7 +87,9 @@ def parse_key(version: Version) -> str:
     return fingerprints.of(version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type))
 
 
-def _keep(session: Session, key: str, parsed: Parsed, seconds: float) -> None:
+def _keep(
+    session: Session, key: str, parsed: Parsed, seconds: float, attached: Sequence[dict[str, Any]]
+) -> None:
     layout = encode_layout(parsed.elements, parsed.boxes, parsed.report)
     while True:
         try:
@@ -64,6 +97,8 @@ def _keep(session: Session, key: str, parsed: Parsed, seconds: float) -> None:
                 session.add(
                     Parse(key=key, text=parsed.text, layout=layout, seconds=seconds, created_at=now())
                 )
+                session.flush()
+                session.add_all(AttachmentRow(parse_key=key, **row) for row in attached)
         except (
             IntegrityError
         ):  # another worker read the same bytes a moment ago, and a purge may be after them

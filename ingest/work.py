@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ibid import claims, documents, generations, receipts
+from ibid import children, claims, documents, generations, receipts
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
 from ibid.db.tables import Document, Generation, Version
@@ -72,6 +72,7 @@ def _read(tools: Tools, held: Claim) -> None:
     if live is not None:
         publishing.restrict_points(tools, held)
     reading.read(tools, held)
+    reading.take_children(tools, held)
 
 
 def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:
@@ -154,7 +155,9 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
             return False
         version = session.get_one(Version, held.version_id)
         if not version.receipt:  # else the job only brought the points up to date
-            receipts.keep(session, version, clock.seconds)
+            owner = session.get_one(Document, held.document_id)
+            unread = children.warnings(session, owner, version.parse_key or "")
+            receipts.keep(session, version, clock.seconds, unread)
         receipt = receipts.of(session, version)
         state = JobState.SUCCEEDED if receipt.whole else JobState.PARTIALLY_SUCCEEDED
         statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}

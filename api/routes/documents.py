@@ -31,6 +31,7 @@ class DocumentView(models.Response):
     name: str
     external_id: str | None
     collection_id: str
+    parent_id: str | None
     version: int
     live_version: int | None
     state: JobState
@@ -160,6 +161,21 @@ def delete_document(document_id: str, found: Editor, wired: Wired) -> Deleted:
         job = documents.delete(session, found.scope, document_id, grace=grace(wired))
         audit.record(session, found.who, "document.delete", document_id, {"collection_id": job.collection_id})
         return Deleted(id=document_id, job_id=job.id)
+
+
+class Children(models.Response):
+    """The documents inside another, in the order in which they were found."""
+
+    data: list[DocumentView]
+    next: None = None
+
+
+@router.get("/documents/{document_id}/children", operation_id="list_children", responses=documented(401, 404))
+def list_children(document_id: str, found: Reader, wired: Wired) -> Children:
+    """The documents that were inside this one, such as the attachments of a mail."""
+    with wired.parts.db.read() as session:
+        rows = documents.children(session, found.scope, document_id)
+        return Children(data=[DocumentView.model_validate(row) for row in rows])
 
 
 @router.get("/documents/{document_id}/receipt", operation_id="get_receipt", responses=documented(401, 404))

@@ -16,7 +16,7 @@ from api.once import REPLAYED, IdempotencyKey, Once, request_hash
 from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit, jobs, uploads
+from ibid import access, audit, documents, jobs, uploads
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -184,7 +184,9 @@ def _outcomes(
 
 
 def _identity(upload: Upload | IbidError) -> str:
-    return "" if isinstance(upload, IbidError) else upload.external_id or upload.name
+    if isinstance(upload, IbidError):
+        return ""
+    return documents.identity_of(upload.name, upload.external_id)
 
 
 def _outcome(session: Session, this: _Arrival, upload: Upload | IbidError) -> Accepted | IbidError:

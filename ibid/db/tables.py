@@ -115,7 +115,7 @@ class Generation(Base):
 
 
 class Document(Base):
-    """A document: an identity in its collection whose versions come and go."""
+    """A document: an identity in its collection whose versions come and go. `parent_id` is the document it is inside."""
 
     __tablename__ = "documents"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -125,6 +125,7 @@ class Document(Base):
     identity: Mapped[str] = mapped_column(String(1024))
     name: Mapped[str] = mapped_column(String(512))
     external_id: Mapped[str | None] = mapped_column(String(512))
+    parent_id: Mapped[str | None] = mapped_column(Id, index=True)
     meta: Mapped[dict[str, Any]]
     restricted: Mapped[bool] = mapped_column(default=False)
     current_version_id: Mapped[str | None] = mapped_column(Id)
@@ -174,6 +175,20 @@ class Parse(Base):
     layout: Mapped[bytes]
     seconds: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime]
+
+
+class AttachmentRow(Base):
+    """A file that a parse found inside the document: its bytes, or the sentence why it becomes no document."""
+
+    __tablename__ = "attachments"
+    parse_key: Mapped[str] = mapped_column(
+        String(64), ForeignKey("parses.key", ondelete="CASCADE"), primary_key=True
+    )
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(String(128))
+    blob_id: Mapped[str | None] = mapped_column(Id, ForeignKey("blobs.id"), index=True)
+    refusal: Mapped[str | None] = mapped_column(Text)
 
 
 class Version(Base):

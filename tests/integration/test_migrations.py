@@ -50,3 +50,18 @@ class TestChunksMade:
         with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
             assert raw.execute("SELECT made, embedded, chunks FROM indexings").fetchall() == [(7, 0, 7)]
             assert raw.execute("SELECT receipt FROM versions").fetchall() == [("{}",)]
+
+
+class TestIdentity:
+    def test_says_of_which_kind_it_is(self, db: Database, tmp_path: Path) -> None:
+        upgrade(db, "0002")
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            insert(raw, "collections", id="c")
+            insert(raw, "documents", id="d1", collection_id="c", name="a.txt", identity="a.txt")
+            insert(raw, "documents", id="d2", collection_id="c", name="b.txt", identity="x", external_id="x")
+            insert(raw, "documents", id="d3", collection_id="c", identity="d3", deleted_at="2026-01-01")
+            raw.commit()
+        upgrade(db, "0003")
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            found = raw.execute("SELECT identity, parent_id FROM documents ORDER BY id").fetchall()
+        assert found == [("name:a.txt", None), ("external:x", None), ("d3", None)]

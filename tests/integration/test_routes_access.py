@@ -22,6 +22,8 @@ READER = {
     "list_versions",
     "get_text",
     "get_original",
+    "diff_versions",
+    "list_children",
     "list_jobs",
     "get_queue",
     "get_job",
@@ -36,6 +38,9 @@ EDITOR = {
     "create_collection",
     "delete_collection",
     "upload_documents",
+    "restore_version",
+    "describe_document",
+    "delete_documents",
     "delete_document",
     "cancel_job",
     "retry_job",
@@ -67,8 +72,10 @@ NOTHING_OF_OTHERS = {
 }
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}
+# What an operation cannot do without.
+QUERIES = {"diff_versions": "?against=1", "delete_documents": "?name=*.txt"}
 # Last, in this order, since they take away what the others need.
-LAST = ["revoke_api_key", "delete_document", "delete_collection"]
+LAST = ["revoke_api_key", "delete_document", "delete_documents", "delete_collection"]
 
 DOCUMENT = create_app(Settings()).openapi()
 OPERATIONS = {
@@ -88,7 +95,8 @@ class World:
 
     def request(self, operation: str, key: str | None) -> Any:
         method, path = OPERATIONS[operation]
-        return self.door.call(method, path.format(**self.ids), key=key, **self._body(operation))
+        query = QUERIES.get(operation, "")
+        return self.door.call(method, path.format(**self.ids) + query, key=key, **self._body(operation))
 
     def _body(self, operation: str) -> dict[str, Any]:
         collection = self.ids["collection"]
@@ -97,6 +105,7 @@ class World:
             "create_collection": {"name": "another"},
             "upload_documents": {"name": "new.txt", "text": "New."},
             "retry_jobs": {},
+            "describe_document": {"metadata": {"team": "HR"}},
             "search": {"collection": collection, "query": QUESTION},
             "ask": {"collection": collection, "question": QUESTION},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},

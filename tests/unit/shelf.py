@@ -80,7 +80,7 @@ class Shelf:
                 Document(
                     id=document_id,
                     collection_id=self.collection_id,
-                    identity=name,
+                    identity=f"name:{name}",
                     name=name,
                     meta={},
                     restricted=grants is not None,

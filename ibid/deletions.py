@@ -1,0 +1,79 @@
+"""Deleting documents by what they are called and what is said of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ibid import access, documents
+from ibid.db.tables import Collection, Document, Job
+from ibid.errors import Invalid
+from ibid.types import Scope
+
+AT_ONCE: Final = 1000
+
+
+class NoFilter(Invalid):
+    """A deletion by filter that has none would delete everything."""
+
+    code = "no_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which documents: all that is given must hold. `name` is a glob, `external_id` a beginning."""
+
+    name: str | None = None
+    external_id: str | None = None
+    before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.metadata and self.before is None and not (self.name or self.external_id):
+            raise NoFilter(
+                "Say which documents: name, external_id, before or metadata.KEY. "
+                "To delete all of them, delete the collection."
+            )
+
+    def matches(self, document: Document) -> bool:
+        """Whether the document is meant."""
+        return (
+            (self.name is None or fnmatchcase(document.name, self.name))
+            and (self.external_id is None or (document.external_id or "").startswith(self.external_id))
+            and (self.before is None or document.updated_at < self.before)
+            and all(_says(document.meta, key, value) for key, value in self.metadata.items())
+        )
+
+
+def matching(session: Session, scope: Scope, ref: str, wanted: Filter) -> list[str]:
+    """Ids of the visible documents of the collection that the filter means, in order of creation."""
+    collection = access.collection(session, scope, ref)
+    seen = (
+        select(Document)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.collection_id == collection.id, access.sees_document(scope))
+        .order_by(Document.id)
+        .execution_options(yield_per=500)
+    )
+    return [document.id for document in session.scalars(seen) if wanted.matches(document)]
+
+
+def delete(session: Session, scope: Scope, ids: list[str], *, grace: timedelta | None) -> list[Job]:
+    """Delete them for every reader in this commit, each with a job that cleans up; one that is gone is left out."""
+    jobs = []
+    for document_id in ids:
+        try:
+            jobs.append(documents.delete(session, scope, document_id, grace=grace))
+        except access.DocumentNotFound:
+            continue  # deleted by somebody else a moment ago, or with its parent
+    return jobs
+
+
+def _says(meta: Mapping[str, object], key: str, value: str) -> bool:
+    """Whether metadata hold the value: a text as it is, anything else as JSON."""
+    return key in meta and (meta[key] == value or json.dumps(meta[key]) == value)

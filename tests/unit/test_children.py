@@ -1,0 +1,164 @@
+"""Documents inside documents: accepted with their parent's reading, like it in rights, gone with it."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from ibid import access, children, documents, uploads, versions
+from ibid.bootstrap import Parts
+from ibid.clock import now
+from ibid.db.tables import AttachmentRow, Blob, Parse
+from ibid.documents import DocumentView
+from ibid.types import Attachment, Parsed, Scope
+from ingest import reading
+from tests.unit.shop import PlainReader, Shop
+
+
+class MailReader(PlainReader):
+    """A paragraph `name: text` is a file inside, in which ` / ` parts its paragraphs, ` // ` those of what is inside it."""
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        parsed = super().parse(path, filename, media_type)
+        found = [part.split(": ", 1) for part in parsed.text.split("\n\n") if ": " in part]
+        inside = tuple(Attachment(name, _unfolded(text)) for name, text in found)
+        return replace(parsed, attachments=inside)
+
+
+def _unfolded(text: str) -> bytes:
+    return re.sub(r" (/+) ", lambda found: f" {found[1][1:]} " if found[1][1:] else "\n\n", text).encode()
+
+
+@pytest.fixture
+def shop(parts: Parts, admin: Scope) -> Shop:
+    made = Shop(parts, admin)
+    made.reader = MailReader()
+    made.tools = replace(made.tools, reader=made.reader)
+    return made
+
+
+MAIL = (
+    "Please read what is attached.\n\na.txt: The first one.\n\n../b.txt: The second one.\n\nc.exe: Not read."
+)
+
+
+def inside(shop: Shop, document_id: str) -> list[DocumentView]:
+    with shop.parts.db.read() as session:
+        return documents.children(session, shop.scope, document_id)
+
+
+def receipt_warnings(shop: Shop, document_id: str) -> tuple[str, ...]:
+    with shop.parts.db.read() as session:
+        return documents.receipt(session, shop.scope, document_id).warnings
+
+
+class TestAccept:
+    def test_makes_documents_of_files_inside(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt", metadata={"team": "HR"}, grants=["user:ann"])
+        shop.work()
+        found = inside(shop, mail.document_id)
+        assert [(child.name, child.state, child.parent_id) for child in found] == [
+            (name, "succeeded", mail.document_id) for name in ("a.txt", "b.txt")
+        ]
+        assert all((child.metadata, child.access) == ({"team": "HR"}, ["user:ann"]) for child in found)
+        (warning,) = receipt_warnings(shop, mail.document_id)
+        assert warning.startswith("c.exe inside was not read")
+        shop.agree()
+
+    def test_twice_makes_no_more(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        (held,) = shop.claim()
+        reading.read(shop.tools, held)
+        reading.take_children(shop.tools, held)
+        reading.take_children(shop.tools, held)
+        assert len(inside(shop, mail.document_id)) == 2
+
+    def test_where_the_text_was_kept_from_before(self, shop: Shop) -> None:
+        shop.upload(MAIL, "mail.txt")
+        shop.work()
+        read = shop.reader.parsed
+        copy = shop.upload(MAIL, "copy.txt")
+        shop.work()
+        assert shop.reader.parsed == read
+        assert [child.name for child in inside(shop, copy.document_id)] == ["a.txt", "b.txt"]
+        assert shop.count(Blob) == 3
+
+    def test_a_new_version_drops_those_it_lacks(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        first, _ = inside(shop, mail.document_id)
+        shop.upload("Only one.\n\na.txt: The first one, changed.", "mail.txt")
+        shop.work()
+        (left,) = inside(shop, mail.document_id)
+        assert (left.id, left.version, left.live_version) == (first.id, 2, 2)
+        shop.agree()
+
+    def test_no_deeper_than_three(self, shop: Shop) -> None:
+        mail = shop.upload("Top.\n\n1.txt: One. / 2.txt: Two. // 3.txt: Three. /// 4.txt: Four.", "mail.txt")
+        shop.work()
+        document, names = mail.document_id, []
+        while found := inside(shop, document):
+            document, names = found[0].id, [*names, found[0].name]
+        assert names == ["1.txt", "2.txt", "3.txt"]
+        assert "documents deep" in receipt_warnings(shop, document)[0]
+
+
+class TestDelete:
+    def test_takes_all_inside_with_it(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        ids = [child.id for child in inside(shop, mail.document_id)]
+        shop.delete(mail.document_id)
+        with shop.parts.db.read() as session:
+            for id_ in ids:
+                with pytest.raises(access.DocumentNotFound):
+                    access.document(session, shop.scope, id_)
+        shop.work()
+        assert (shop.points(), shop.count(Blob), shop.count(Parse), shop.count(AttachmentRow)) == (0, 0, 0, 0)
+        assert list(shop.parts.blobs.keys()) == []
+
+    def test_of_one_inside_keeps_what_a_parse_refers_to(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        shop.delete(inside(shop, mail.document_id)[0].id)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            session.execute(update(Blob).values(touched_at=now() - timedelta(days=1)))
+            assert uploads.orphans(session) == set()
+        assert shop.count(Blob) == 3
+
+
+class TestDescribe:
+    def test_access_and_metadata_follow_the_parent(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        with shop.parts.db.begin() as session:
+            versions.describe(
+                session, shop.scope, mail.document_id, metadata={"year": 2026}, grants=["user:ann"]
+            )
+        shop.work()
+        for child in inside(shop, mail.document_id):
+            assert (child.metadata, child.access, child.state) == ({"year": 2026}, ["user:ann"], "succeeded")
+
+
+class TestSafeName:
+    @pytest.mark.parametrize(
+        ("given", "safe"),
+        [
+            ("a/../b.txt", "b.txt"),
+            ("C:\\x\\y.pdf", "y.pdf"),
+            ("", "attachment"),
+            ("..", "attachment"),
+            ("a\x07.txt", "a_.txt"),
+        ],
+    )
+    def test_is_one_that_a_document_may_have(self, given: str, safe: str) -> None:
+        assert children.safe_name(given) == safe
+        assert documents.checked_name(safe) == safe
+
+    def test_keeps_its_ending(self) -> None:
+        assert children.safe_name("x" * 400 + ".pdf").endswith("x.pdf")
+        assert len(children.safe_name("x" * 400 + ".pdf")) == documents.LONGEST_NAME
