@@ -38,6 +38,7 @@ class Claim:
     document_id: str | None
     version_id: str | None
     generation_id: str | None
+    request_id: str | None = None
 
 
 def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> list[Claim]:
@@ -60,7 +61,16 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
         job.error_code = job.error_message = None
         job.revision += 1
     return [
-        Claim(j.id, JobKind(j.kind), j.attempt, j.collection_id, j.document_id, j.version_id, j.generation_id)
+        Claim(
+            j.id,
+            JobKind(j.kind),
+            j.attempt,
+            j.collection_id,
+            j.document_id,
+            j.version_id,
+            j.generation_id,
+            j.request_id,
+        )
         for j in batch
     ]
 

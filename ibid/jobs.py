@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access
+from ibid import access, logs
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, Job
 from ibid.errors import Conflict, NotFound
@@ -52,6 +52,7 @@ class JobView:
     finished_at: datetime | None
     error: dict[str, Any] | None
     statistics: dict[str, Any]
+    request_id: str | None
     revision: int
 
 
@@ -77,6 +78,7 @@ def enqueue(
         version_id=version_id,
         generation_id=generation_id,
         not_before=not_before or moment,
+        request_id=logs.current_request(),
         statistics={},
         created_at=moment,
     )
@@ -153,6 +155,7 @@ def requeue(session: Session, job: Job) -> None:
     job.state, job.failures, job.alone, job.cancel_requested = JobState.QUEUED, 0, False, False
     job.error_code = job.error_message = job.finished_at = job.lease_until = None
     job.retryable = False
+    job.request_id = logs.current_request() or job.request_id
     job.not_before = now()
     job.revision += 1
     session.info["work"] = True
@@ -201,6 +204,7 @@ def view(session: Session, job: Job) -> JobView:
         finished_at=job.finished_at,
         error=error if job.error_code else None,
         statistics=job.statistics,
+        request_id=job.request_id,
         revision=job.revision,
     )
 

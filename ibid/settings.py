@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field("", description="further values of the Host header, comma-separated")
     cors_origins: str = Field("", description="origins whose pages may call the API, comma-separated")
     log_level: str = Field("INFO", description="the least severe messages that are logged")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="`text` for people, or `json`: an object a line"
+    )
 
     database_url: str = Field(
         "", description="`postgresql+psycopg://user:password@host/name`; unset: SQLite in the data directory"

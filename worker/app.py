@@ -5,8 +5,15 @@ import os
 import signal
 import threading
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 
+from ibid import logs
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
 from worker import lifeline
@@ -26,6 +33,12 @@ first_children_made = threading.Event()
 def work() -> None:
     """Look for waiting jobs, and work on a batch of them."""
     crews[0].take_batch()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
+def own_log(**_: object) -> None:
+    """Log as the server does; that somebody listens keeps Celery from its own way."""
+    logs.configure(settings.log_level, settings.log_format)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -80,7 +93,7 @@ def _end_worker() -> None:
 
 def main() -> None:
     """Run a worker in the foreground until it is told to stop."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    own_log()  # Celery has warnings before it asks for it
     app.worker_main(
         [
             "--quiet",  # no banner: on one machine it would push the link and the key off the screen

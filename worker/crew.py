@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from ibid import claims, leases
+from ibid import claims, leases, logs
 from ibid.bootstrap import Parts
 from ibid.claims import Claim
 from ibid.clock import now
@@ -61,11 +61,11 @@ class Crew:
             return False
         if more:
             self.parts.nudge.send()
-        with self._holding(batch):
+        with self._holding(batch), logs.on_jobs(batch):
             try:
                 work(self.tools, batch)
             except IbidError as error:
-                log.warning("batch of %d interrupted: %s", len(batch), error)
+                log.warning("batch of %d interrupted: %s", len(batch), error.code)
                 self._return(batch, counts=False, reason=(error.code, error.message))
             except Exception:  # a door: what a parser or model raises ends in the job, not in the worker
                 log.exception("batch of %d failed", len(batch))
@@ -110,7 +110,7 @@ class Crew:
                     next_sweep = time.monotonic() + settings.sweep_seconds
                     self._sweep()
             except IbidError as error:
-                log.warning("pulse of %s: %s", self.name, error)
+                log.warning("pulse of %s: %s", self.name, error.code)
             except Exception:  # a door: a pulse that dies would cost every later job its lease
                 log.exception("pulse of %s", self.name)
 

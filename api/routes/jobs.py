@@ -41,7 +41,7 @@ class JobError(models.Response):
 
 
 class JobView(models.Response):
-    """A job; `queue_position` counts from 1 and is null unless it is queued."""
+    """A job; `queue_position` counts from 1 and is null unless it is queued. `request_id` is what the log knows it by."""
 
     id: str
     kind: JobKind
@@ -59,6 +59,7 @@ class JobView(models.Response):
     finished_at: datetime | None
     error: JobError | None
     statistics: dict[str, Any]
+    request_id: str | None
     revision: int
 
 

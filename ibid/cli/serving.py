@@ -3,7 +3,6 @@
 import fcntl
 import gc
 import json
-import logging
 import os
 import signal
 import threading
@@ -15,7 +14,7 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
-from ibid import claims, keys, sample
+from ibid import claims, keys, logs, sample
 from ibid.bootstrap import Parts, open_parts
 from ibid.db import schema
 from ibid.db.session import Database
@@ -45,9 +44,7 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, _leave)
     os.umask(0o077)  # the data directory holds keys and everybody's documents; the worker inherits this
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for talkative in ("alembic", "sentence_transformers"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format)
     with _locked(settings):
         db = _prepared_database(settings)
         parts = open_parts(settings, db=db)
@@ -83,7 +80,7 @@ def _serve(parts: Parts) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level.lower(),
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,

@@ -268,6 +268,7 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     retryable: Mapped[bool] = mapped_column(default=False)
+    request_id: Mapped[str | None] = mapped_column(String(64))
     statistics: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
