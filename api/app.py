@@ -22,6 +22,7 @@ from api.routes import (
     documents,
     health,
     jobs,
+    metrics,
     page,
     reference,
     reindexes,
@@ -39,6 +40,7 @@ ABOUT = (
 )
 ROUTERS: Sequence[APIRouter] = (
     health.router,
+    metrics.router,
     session.router,
     collections.router,
     uploads.router,

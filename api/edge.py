@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.problems import HostNotAllowed, Malformed
-from ibid import logs
+from ibid import logs, metrics
 from ibid.errors import Forbidden, IbidError
 from ibid.settings import Settings
 
@@ -98,7 +98,7 @@ class Edge:
 
 
 def _tell(scope: Scope, outward: "_Outward") -> None:
-    """The access log's line: the route, since an address may hold the name of a collection."""
+    """Count the request and log it, by its route, since an address may hold the name of a collection."""
     route = getattr(scope.get("route"), "path", None) or "(no route)"
     ended = {
         "method": scope["method"],
@@ -106,6 +106,7 @@ def _tell(scope: Scope, outward: "_Outward") -> None:
         "status": outward.status,
         "ms": round(outward.spent()),
     }
+    metrics.answered(scope["method"], route, outward.status, outward.spent() / 1000)
     log.info("%(method)s %(route)s %(status)d %(ms)d ms", ended, extra=ended)
 
 

@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="`text` for people, or `json`: an object a line"
     )
+    metrics_token: SecretStr | None = Field(
+        None, description="what Prometheus sends as its Bearer token; unset: an admin's key"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="where a worker of its own shows its measurements; 0: nowhere"
+    )
 
     database_url: str = Field(
         "", description="`postgresql+psycopg://user:password@host/name`; unset: SQLite in the data directory"

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import claims, fingerprints
+from ibid import claims, fingerprints, metrics
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Blob, Indexing, Parse, Version
@@ -38,6 +38,7 @@ def read(tools: Tools, held: Claim) -> None:
     with _local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
     seconds = time.perf_counter() - started
+    metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     with tools.db.begin() as session:
         claims.check(session, held)
         _keep(session, key, parsed, seconds)

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ibid import claims, documents, generations, logs, receipts
+from ibid import claims, documents, generations, logs, metrics, receipts
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
 from ibid.db.tables import Document, Generation, Version
@@ -102,6 +102,7 @@ class Stopwatch:
         """Book the time since the last lap to a stage."""
         now = time.perf_counter()
         self.seconds[stage] += now - self._last
+        metrics.STAGE_SECONDS.labels(stage).observe(now - self._last)
         self._last = now
 
 

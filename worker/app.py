@@ -13,7 +13,7 @@ from celery.signals import (
     worker_ready,
 )
 
-from ibid import logs
+from ibid import logs, metrics
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
 from worker import lifeline
@@ -94,6 +94,9 @@ def _end_worker() -> None:
 def main() -> None:
     """Run a worker in the foreground until it is told to stop."""
     own_log()  # Celery has warnings before it asks for it
+    if settings.metrics_port and lifeline.descriptor() is None:  # else the server shows them
+        token = settings.metrics_token
+        metrics.serve(settings.host, settings.metrics_port, token.get_secret_value() if token else None)
     app.worker_main(
         [
             "--quiet",  # no banner: on one machine it would push the link and the key off the screen

@@ -50,6 +50,7 @@ ADMIN = {
     "get_api_key",
     "revoke_api_key",
     "list_audit",
+    "metrics",
 }
 # What a key limited to another collection is told instead of 404.
 NOTHING_OF_OTHERS = {
@@ -60,6 +61,7 @@ NOTHING_OF_OTHERS = {
     "list_api_keys": 200,
     "create_collection": 403,
     "list_audit": 403,
+    "metrics": 403,
 }
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}

@@ -33,6 +33,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "fastapi": ("api/*",),
     "kombu": ("worker/*", "ibid/nudge/*"),
     "obstore": ("ibid/blobs/obstore.py",),
+    "prometheus_client": ("ibid/metrics.py",),
     "psycopg": ("ibid/db/session.py",),
     "pypdfium2": ("ingest/parsing/pdf.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
