@@ -29,6 +29,7 @@ from api.routes import (
     search,
     session,
     uploads,
+    webhooks,
 )
 from api.wiring import wired
 from ibid.bootstrap import Parts
@@ -50,6 +51,7 @@ ROUTERS: Sequence[APIRouter] = (
     answers.router,
     reindexes.router,
     api_keys.router,
+    webhooks.router,
     audit.router,
     reference.router,
 )
@@ -101,7 +103,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=SENT,
         expose_headers=SHOWN,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access, logs
+from ibid import access, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, Job
 from ibid.errors import Conflict, NotFound
@@ -128,7 +128,7 @@ def cancel(session: Session, scope: Scope, job_id: str) -> Job:
     job.cancel_requested = True
     job.revision += 1
     if job.state == JobState.QUEUED:
-        end(job, JobState.CANCELLED)
+        end(session, job, JobState.CANCELLED)
     return job
 
 
@@ -174,7 +174,7 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     for job in session.scalars(jobs.order_by(Job.id).with_for_update()):
         if job.lease_until is not None:
             leases.append(job.lease_until)
-        end(job, JobState.CANCELLED)
+        end(session, job, JobState.CANCELLED)
         job.revision += 1
     return max(leases, default=None)
 
@@ -216,10 +216,11 @@ def shown(job: Job) -> JobState:
     return JobState(job.state)
 
 
-def end(job: Job, state: JobState) -> None:
-    """Put the job into a terminal state; its lease is over."""
+def end(session: Session, job: Job, state: JobState) -> None:
+    """Put the job into a terminal state, and tell of it; its lease is over. Why it failed is set before."""
     job.state, job.lease_until, job.finished_at = state, None, now()
     job.revision += 1
+    outbox.announce_job(session, job)
 
 
 def _visible(scope: Scope) -> ColumnElement[bool]:

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from hmac import compare_digest
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -32,9 +32,6 @@ from ibid.db.session import Database
 from ibid.db.tables import Collection, Document, Indexing, Job, Version
 from ibid.errors import Invalid, Unavailable
 from ibid.types import TERMINAL, JobKind, JobState
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -87,7 +84,7 @@ def serve(host: str, port: int, token: str | None) -> WSGIServer:
         )
     inner, wanted = make_wsgi_app(_registry()), f"Bearer {token}"
 
-    def guarded(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not compare_digest(environ.get("HTTP_AUTHORIZATION", "").encode(), wanted.encode()):
             start_response("401 Unauthorized", [("WWW-Authenticate", "Bearer")])
             return [b"Send the token of IBID_METRICS_TOKEN as Authorization: Bearer\n"]

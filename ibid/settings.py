@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     generation_retention_hours: float = Field(
         24.0, ge=0, description="a reindex can be rolled back for so long"
     )
+    webhook_allow_private: bool = Field(
+        default=False, description="whether webhooks may go to this machine and private networks"
+    )
     sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 
     @cached_property

@@ -17,6 +17,7 @@ from ibid.errors import IbidError
 from ingest.tools import Tools
 from ingest.work import work
 from worker import housekeeping
+from worker.postman import Postman
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +32,18 @@ class Crew:
         self._lease = timedelta(seconds=parts.settings.lease_seconds)
         self._held: tuple[Claim, ...] = ()
         self._stop = threading.Event()
+        self._postman = Postman(parts)
         self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat: leases are renewed, lost jobs found, and waiting ones announced."""
+        """Begin to beat: leases are renewed, lost jobs found, waiting ones announced, webhooks sent."""
         self._pulse.start()
+        self._postman.start()
 
     def stop(self) -> None:
-        """End the pulse."""
+        """End the pulse and the post."""
         self._stop.set()
+        self._postman.stop()
         self._pulse.join()
 
     def close(self) -> None:

@@ -51,6 +51,13 @@ ADMIN = {
     "revoke_api_key",
     "list_audit",
     "metrics",
+    "create_webhook",
+    "list_webhooks",
+    "get_webhook",
+    "update_webhook",
+    "delete_webhook",
+    "test_webhook",
+    "list_deliveries",
 }
 # What a key limited to another collection is told instead of 404.
 NOTHING_OF_OTHERS = {
@@ -59,6 +66,7 @@ NOTHING_OF_OTHERS = {
     "list_collections": 200,
     "list_jobs": 200,
     "list_api_keys": 200,
+    "list_webhooks": 200,
     "create_collection": 403,
     "list_audit": 403,
     "metrics": 403,
@@ -66,8 +74,9 @@ NOTHING_OF_OTHERS = {
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}
 # Last, in this order, since they take away what the others need.
-LAST = ["revoke_api_key", "delete_document", "delete_collection"]
+LAST = ["revoke_api_key", "delete_webhook", "delete_document", "delete_collection"]
 
+HOOK = "https://hooks.example/ibid"
 DOCUMENT = create_app(Settings()).openapi()
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path)
@@ -96,6 +105,8 @@ class World:
             "upload_documents": {"name": "new.txt", "text": "New."},
             "search": {"collection": collection, "query": QUESTION},
             "ask": {"collection": collection, "question": QUESTION},
+            "create_webhook": {"url": HOOK, "collections": [collection]},
+            "update_webhook": {"url": HOOK},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},
         }
         return {"json": bodies[operation]} if operation in bodies else {}
@@ -115,6 +126,7 @@ def _furnished(door: Door) -> World:
     reindex = door.post(f"/v1/collections/{collection}/reindexes").json()
     door.work()
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
+    hook = door.post("/v1/webhooks", json={"url": HOOK, "collections": [collection]}).json()
     ids = {
         "collection": collection,
         "document_id": document["id"],
@@ -123,6 +135,7 @@ def _furnished(door: Door) -> World:
         "answer_id": answer["id"],
         "reindex_id": reindex["id"],
         "key_id": key["id"],
+        "webhook_id": hook["id"],
     }
     keys = {
         "reader": door.key("reader"),
