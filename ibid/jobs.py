@@ -1,5 +1,6 @@
 """Jobs as people know them: queued, looked at, cancelled and tried again. How workers hold them is in `claims`."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -117,6 +118,20 @@ def listing(session: Session, scope: Scope, *, state: str | None, after: str | N
     return list(session.scalars(query))
 
 
+def moving(session: Session, scope: Scope, collection_ids: Iterable[str], since: datetime) -> list[Job]:
+    """Those of the collections' jobs that have not ended, and then those that ended since, in the order they did."""
+    here = (Job.collection_id.in_(list(collection_ids)), _visible(scope))
+    waiting = select(Job).where(*here, Job.state.in_([JobState.QUEUED, JobState.RUNNING])).order_by(Job.id)
+    ended = select(Job).where(*here, Job.finished_at >= since).order_by(Job.finished_at, Job.id)
+    return [*session.scalars(waiting), *session.scalars(ended)]
+
+
+def several(session: Session, scope: Scope, ids: Sequence[str]) -> list[Job]:
+    """Those of the jobs that the asker may see, in the order of the ids."""
+    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids), _visible(scope)))}
+    return [found[id_] for id_ in ids if id_ in found]
+
+
 def cancel(session: Session, scope: Scope, job_id: str) -> Job:
     """Cancel at once when queued, at the next step when running."""
     get(session, scope, job_id)
@@ -179,11 +194,11 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     return max(leases, default=None)
 
 
-def view(session: Session, job: Job) -> JobView:
-    """The job as people see it."""
+def view(session: Session, job: Job, *, place: bool = True) -> JobView:
+    """The job as people see it; its place in the queue has to be counted, and may be left out."""
     state = shown(job)
     position = None
-    if state == JobState.QUEUED:
+    if place and state == JobState.QUEUED:
         ahead = select(func.count()).where(Job.state == JobState.QUEUED, Job.id < job.id)
         position = (session.scalar(ahead) or 0) + 1
     error = {"code": job.error_code, "message": job.error_message, "retryable": job.retryable}

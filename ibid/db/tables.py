@@ -274,7 +274,10 @@ class Job(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    __table_args__ = (Index("ix_jobs_queue", "state", "not_before"),)
+    __table_args__ = (
+        Index("ix_jobs_queue", "state", "not_before"),
+        Index("ix_jobs_ended", "collection_id", "finished_at"),
+    )
 
 
 class Lease(Base):

@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Go forward."""
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("request_id", sa.String(length=64), nullable=True))
+    op.create_index("ix_jobs_ended", "jobs", ["collection_id", "finished_at"])
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -49,5 +50,6 @@ def downgrade() -> None:
     """Go back."""
     op.drop_table("deliveries")
     op.drop_table("webhooks")
+    op.drop_index("ix_jobs_ended", "jobs")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_column("request_id")

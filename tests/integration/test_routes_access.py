@@ -25,6 +25,7 @@ READER = {
     "list_jobs",
     "get_job",
     "job_events",
+    "collection_events",
     "search",
     "ask",
     "get_answer",
@@ -59,6 +60,8 @@ ADMIN = {
     "test_webhook",
     "list_deliveries",
 }
+# Without it the stream stays open.
+QUERIES = {"collection_events": "?until_idle=true"}
 # What a key limited to another collection is told instead of 404.
 NOTHING_OF_OTHERS = {
     "get_session": 200,
@@ -95,7 +98,9 @@ class World:
 
     def request(self, operation: str, key: str | None) -> Any:
         method, path = OPERATIONS[operation]
-        return self.door.call(method, path.format(**self.ids), key=key, **self._body(operation))
+        return self.door.call(
+            method, path.format(**self.ids) + QUERIES.get(operation, ""), key=key, **self._body(operation)
+        )
 
     def _body(self, operation: str) -> dict[str, Any]:
         collection = self.ids["collection"]
