@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from ibid.clock import now
 from ibid.db.session import Database
-from ibid.db.tables import Collection, Document, Indexing, Job, Version
+from ibid.db.tables import Collection, Delivery, Document, Indexing, Job, Version
 from ibid.errors import Invalid, Unavailable
 from ibid.types import TERMINAL, JobKind, JobState
 
@@ -157,10 +157,12 @@ def _holdings(session: Session) -> Iterator[Metric]:
         .where(Version.live_from.is_not(None), Version.live_to.is_(None), Collection.deleted_at.is_(None))
     )
     points = select(func.coalesce(func.sum(Indexing.chunks), 0))
+    waiting = select(func.count()).where(Delivery.state == "pending")
     for name, about, query in (
         ("ibid_documents", "Documents that were not deleted.", documents),
         ("ibid_chunks", "Chunks of live versions in active generations.", searched),
         ("ibid_points", "Points of all versions in all generations.", points),
+        ("ibid_webhook_deliveries_pending", "Webhooks' messages that wait to be sent.", waiting),
     ):
         yield GaugeMetricFamily(name, about, session.scalar(query) or 0)
 

@@ -112,8 +112,10 @@ def claim(session: Session, busy: Iterable[str], endpoints: int) -> dict[str, li
 
 def delivered(session: Session, sent: Message, status: int) -> None:
     """The endpoint took it."""
-    if _end_attempt(session, sent, state="delivered", status=status, error=None, ended_at=now()):
-        session.execute(update(Webhook).where(Webhook.id == sent.webhook_id).values(failing_since=None))
+    webhook = _locked(session, sent)
+    taken = _end_attempt(session, sent, state="delivered", status=status, error=None, ended_at=now())
+    if taken and webhook is not None:
+        webhook.failing_since = None
 
 
 def missed(session: Session, sent: Message, error: str, status: int | None = None) -> None:
@@ -122,13 +124,13 @@ def missed(session: Session, sent: Message, error: str, status: int | None = Non
     An endpoint that took nothing for days, or says that it is gone, is disabled.
     """
     moment = now()
+    webhook = _locked(session, sent)
     over = sent.attempt > len(SCHEDULE)
     if over:
         ended = _end_attempt(session, sent, state="failed", status=status, error=error, ended_at=moment)
     else:
         wait = SCHEDULE[sent.attempt - 1] * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
         ended = _end_attempt(session, sent, status=status, error=error, next_at=moment + wait)
-    webhook = session.get(Webhook, sent.webhook_id, with_for_update=True, populate_existing=True)
     if not ended or webhook is None:
         return
     webhook.failing_since = webhook.failing_since or moment
@@ -187,6 +189,11 @@ def _due(busy: Iterable[str]) -> Select[str]:
             Webhook.id.not_in(list(busy)),
         )
     )
+
+
+def _locked(session: Session, sent: Message) -> Webhook | None:
+    """The endpoint, locked before its delivery, as by whoever deletes both."""
+    return session.get(Webhook, sent.webhook_id, with_for_update=True, populate_existing=True)
 
 
 def _end_attempt(session: Session, sent: Message, **values: object) -> bool:

@@ -28,11 +28,12 @@ TIMEOUT_SECONDS = 10.0
 
 
 class Postman:
-    """Looks into the outbox once a second, and keeps at most `AT_ONCE` endpoints busy."""
+    """Looks into the outbox once a second and when an endpoint is done with, and keeps at most `AT_ONCE` endpoints busy."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._stop = threading.Event()
+        self._freed = threading.Event()
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._client = fetch_client(
@@ -48,6 +49,7 @@ class Postman:
     def stop(self) -> None:
         """Send nothing more, and wait for no endpoint: what was not sent, or not noted, is sent again after its lease."""
         self._stop.set()
+        self._freed.set()
         if self._thread.is_alive():
             self._thread.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -70,7 +72,9 @@ class Postman:
         return bool(claimed)
 
     def _run(self) -> None:
-        while not self._stop.wait(PAUSE_SECONDS):
+        while not self._stop.is_set():
+            self._freed.wait(PAUSE_SECONDS)
+            self._freed.clear()
             try:
                 self.look()
             except IbidError as error:
@@ -81,6 +85,7 @@ class Postman:
     def _free(self, webhook_id: str, _done: object) -> None:
         with self._lock:
             self._busy.discard(webhook_id)
+        self._freed.set()
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for message in messages:

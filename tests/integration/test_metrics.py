@@ -1,5 +1,8 @@
 """Measurements: who may read them, that they count what happened, in this process and in a real worker's."""
 
+import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +10,27 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ibid import metrics
+from ibid import collections, documents, metrics, uploads
+from ibid.bootstrap import open_parts
+from ibid.documents import Upload
 from ibid.metrics import MetricsUnprotected
+from ibid.nudge.memory import MemoryNudge
+from ibid.settings import Settings
+from ibid.types import Scope
+from ibid.vectors.memory import MemoryVectorStore
 from tests.door import QUESTION, Door, made
-from tests.running import await_jobs, eventually, new_collection, serving, upload
+from tests.running import (
+    await_jobs,
+    command,
+    end_family,
+    eventually,
+    free_port,
+    new_collection,
+    serving,
+    upload,
+    without_settings,
+)
+from tests.services import REDIS, postgres_database
 
 TOKEN = "a token for measurements"
 MARKER = "zyzzogeton"
@@ -83,6 +103,7 @@ class TestValues:
         assert after["ibid_documents",] == 2
         assert after["ibid_chunks",] == after["ibid_points",] >= 1
         assert after["ibid_database_up",] == 1
+        assert after["ibid_webhook_deliveries_pending",] == 0
         uploads = ("ibid_http_requests_total", "POST", "/v1/collections/{collection}/documents", "202")
         assert after[uploads] - before.get(uploads, 0) == 2
         assert self.grown(before, after, "ibid_search_seconds_count") >= 2  # the search, and the answer's own
@@ -134,6 +155,36 @@ class TestWorkersPort:
 
 
 class TestProcesses:
+    @pytest.mark.service
+    def test_a_worker_of_its_own_shows_what_it_counted(self, tmp_path: Path) -> None:
+        """Work needs a Qdrant server, which this does without: what is counted is that a job did not get far."""
+        port = free_port()
+        with postgres_database() as url:
+            environment = {
+                "IBID_DATA_DIR": str(tmp_path),
+                "IBID_DATABASE_URL": url,
+                "IBID_BROKER_URL": REDIS,
+                "IBID_QDRANT_URL": f"http://127.0.0.1:{free_port()}",
+                "IBID_EMBEDDER": "hashing",
+                "IBID_METRICS_PORT": str(port),
+            }
+            assert command("db", "upgrade", **environment).returncode == 0
+            refused = command("worker", **environment)
+            assert (refused.returncode, refused.stderr.partition(":")[0]) == (1, "metrics_unprotected")
+            _enqueue(url, tmp_path)
+            started = without_settings() | environment | {"IBID_METRICS_TOKEN": TOKEN}
+            with (tmp_path / "log").open("wb") as output:
+                worker = subprocess.Popen(
+                    [sys.executable, "-m", "ibid.cli", "worker"], env=started, stdout=output, stderr=output
+                )
+            try:
+                shown = eventually(
+                    lambda: _scraped(port), what="a parse counted in a child, shown by its parent"
+                )
+            finally:
+                end_family(worker)
+        assert shown["ibid_stage_seconds_count", "parse"] >= 1
+
     def test_a_server_shows_what_its_worker_counted(self, tmp_path: Path) -> None:
         with serving(tmp_path, IBID_EMBEDDER="hashing") as server, server.client() as client:
             made = upload(client, new_collection(client, "c"), ("a.txt", b"The heron stands in the river."))
@@ -154,3 +205,25 @@ class TestProcesses:
             again = samples(client.get("/metrics").text)
             assert ("ibid_stage_seconds_count", "parse") not in again
             assert again["ibid_jobs_ended_total", "ingest", "succeeded"] == 1
+
+
+def _enqueue(url: str, folder: Path) -> None:
+    """A document that waits, its bytes where a worker on this machine finds them."""
+    settings = Settings(data_dir=folder, embedder="hashing", database_url=url)
+    parts = open_parts(settings, store=MemoryVectorStore(), nudge=MemoryNudge())
+    kept = uploads.keep(parts.db, parts.blobs, io.BytesIO(b"The heron stands in the river."))
+    with parts.db.begin() as session:
+        made = collections.create(session, name="c", description="", grants=None, recipe=parts.recipe())
+        scope = Scope(key_id="", role="admin")
+        documents.accept(session, scope, made.id, Upload("a.txt", "text/plain", kept))
+    parts.close()
+
+
+def _scraped(port: int) -> dict[tuple[str, ...], float] | None:
+    """What a worker's port shows, once a parse was counted."""
+    try:
+        response = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    except httpx.TransportError:
+        return None
+    found = samples(response.text)
+    return found if ("ibid_stage_seconds_count", "parse") in found else None
