@@ -18,11 +18,13 @@ from api.routes import (
     answers,
     api_keys,
     audit,
+    changes,
     collections,
     deletions,
     documents,
     health,
     jobs,
+    metrics,
     page,
     reference,
     reindexes,
@@ -30,6 +32,7 @@ from api.routes import (
     session,
     uploads,
     versions,
+    webhooks,
 )
 from api.wiring import wired
 from ibid.bootstrap import Parts
@@ -41,8 +44,10 @@ ABOUT = (
 )
 ROUTERS: Sequence[APIRouter] = (
     health.router,
+    metrics.router,
     session.router,
     collections.router,
+    changes.router,
     uploads.router,
     deletions.router,
     documents.router,
@@ -53,6 +58,7 @@ ROUTERS: Sequence[APIRouter] = (
     answers.router,
     reindexes.router,
     api_keys.router,
+    webhooks.router,
     audit.router,
     reference.router,
 )
@@ -104,7 +110,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=SENT,
         expose_headers=SHOWN,
     )

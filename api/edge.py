@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.problems import HostNotAllowed, Malformed
+from ibid import logs, metrics
 from ibid.errors import Forbidden, IbidError
 from ibid.settings import Settings
 
@@ -56,18 +57,24 @@ class Edge:
         request_id = _request_id(headers)
         scope[problems.REQUEST_ID] = request_id
         outward = _Outward(send, request_id, scope["path"])
+        with logs.on_request(request_id):
+            await self._pass(scope, receive, outward, headers, request_id)
+
+    async def _pass(
+        self, scope: Scope, receive: Receive, outward: "_Outward", headers: Headers, request_id: str
+    ) -> None:
         try:
             self._check(scope, headers)
             await self._app(scope, receive, outward)
         except IbidError as error:
             await problems.reply(error, request_id)(scope, receive, outward)
         except Exception:
-            log.exception("unexpected error, request id %s", request_id)
+            log.exception("unexpected error")
             if outward.status:
                 raise  # the reply has begun; only closing the connection can say that it is broken
             await problems.internal(request_id)(scope, receive, outward)
-        path = ascii(scope["path"])[1:-1]  # a line break in an address must not become one in the log
-        log.info("%s %s %d %.0f ms %s", scope["method"], path, outward.status, outward.spent(), request_id)
+        finally:
+            _tell(scope, outward)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
@@ -88,6 +95,19 @@ class Edge:
             return True
         # A rebound name is the danger, and an address is no name.
         return self._any_address and _is_address(name)
+
+
+def _tell(scope: Scope, outward: "_Outward") -> None:
+    """Count the request and log it, by its route, since an address may hold the name of a collection."""
+    route = getattr(scope.get("route"), "path", None) or "(no route)"
+    ended = {
+        "method": scope["method"],
+        "route": route,
+        "status": outward.status,
+        "ms": round(outward.spent()),
+    }
+    metrics.answered(scope["method"], route, outward.status, outward.spent() / 1000)
+    log.info("%(method)s %(route)s %(status)d %(ms)d ms", ended, extra=ended)
 
 
 class _Outward:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 
 from anyio.to_thread import run_sync
 from fastapi.encoders import jsonable_encoder
@@ -18,13 +19,18 @@ from sqlalchemy import func, select
 
 from api import problems
 from ibid import jobs
+from ibid.clock import now
 from ibid.db.session import Database
 from ibid.db.tables import AnswerEvent, Job
 from ibid.errors import IbidError, Invalid, Unavailable
+from ibid.types import Scope
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
+# Commits take their time, and clocks of several machines differ: what ended a moment ago may appear only now.
+RECENT = timedelta(seconds=30)
+EVERYTHING = Scope(key_id="", role="admin")
 Marks = Mapping[str, object]
 # Before OpenAPI 3.2 the schema of a stream is that of each event.
 _EVENT = {
@@ -97,6 +103,15 @@ def job_marks(db: Database, ids: AbstractSet[str]) -> Marks:
     with db.read() as session:
         views = jobs.views(session, session.scalars(select(Job).where(Job.id.in_(ids))).all())
     return {view.id: (view.revision, view.state, view.queue_position) for view in views}
+
+
+def collection_marks(db: Database, ids: AbstractSet[str]) -> Marks:
+    """What of each collection's jobs a listener wants to hear of: which there are, their contents and their states."""
+    found: dict[str, set[tuple[str, int, str]]] = {id_: set() for id_ in ids}
+    with db.read() as session:
+        for job in jobs.moving(session, EVERYTHING, ids, now() - RECENT):
+            found[job.collection_id].add((job.id, job.revision, jobs.shown(job)))
+    return found
 
 
 def answer_marks(db: Database, ids: AbstractSet[str]) -> Marks:

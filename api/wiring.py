@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from sqlalchemy import select
 
-from api.events import Feed, answer_marks, job_marks
+from api.events import Feed, answer_marks, collection_marks, job_marks
 from api.running import Runner
 from ibid import access, sample
 from ibid.bootstrap import Parts, open_parts
@@ -24,6 +24,7 @@ from retrieval.search import IndexMissing, search
 log = logging.getLogger(__name__)
 
 JOB_POLL_SECONDS = 0.25
+COLLECTION_POLL_SECONDS = 1.0
 ANSWER_POLL_SECONDS = 0.04
 WARM_UP_PAUSE = 0.3
 NOBODY = Scope(key_id="", role="admin")
@@ -42,6 +43,7 @@ class Wiring:
     parts: Parts
     kit: Kit
     jobs: Feed
+    collections: Feed
     answers: Feed
     runner: Runner
     readiness: "Readiness"
@@ -121,6 +123,7 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
         parts=own,
         kit=kit,
         jobs=Feed(lambda ids: job_marks(own.db, ids), JOB_POLL_SECONDS),
+        collections=Feed(lambda ids: collection_marks(own.db, ids), COLLECTION_POLL_SECONDS),
         answers=Feed(lambda ids: answer_marks(own.db, ids), ANSWER_POLL_SECONDS),
         runner=Runner(kit),
         readiness=Readiness(own, kit),

@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, and_, select, update
 from sqlalchemy.orm import Session
 
-from ibid import lifecycle
+from ibid import lifecycle, outbox
 from ibid.clock import now
 from ibid.db.session import moment
 from ibid.db.tables import Job
@@ -41,6 +41,7 @@ class Claim:
     document_id: str | None
     version_id: str | None
     generation_id: str | None
+    request_id: str | None = None
 
 
 def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> list[Claim]:
@@ -63,7 +64,16 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
         job.alone = len(batch) == 1
         job.error_code = job.error_message = None
     return [
-        Claim(j.id, JobKind(j.kind), j.attempt, j.collection_id, j.document_id, j.version_id, j.generation_id)
+        Claim(
+            j.id,
+            JobKind(j.kind),
+            j.attempt,
+            j.collection_id,
+            j.document_id,
+            j.version_id,
+            j.generation_id,
+            j.request_id,
+        )
         for j in batch
     ]
 
@@ -143,22 +153,25 @@ def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total
 def finish(session: Session, held: Claim, state: JobState, statistics: dict[str, Any] | None = None) -> None:
     """End the job well."""
     job = check(session, held)
-    end(job, state)
+    end(session, job, state)
     job.statistics = statistics or job.statistics
 
 
 def fail(session: Session, held: Claim, code: str, message: str, *, retryable: bool) -> None:
     """End the job badly, with a code for programs and a sentence for a person."""
     job = check(session, held)
-    end(job, JobState.FAILED)
     job.error_code, job.error_message, job.retryable = code, message, retryable
+    end(session, job, JobState.FAILED)
 
 
 def cancelled(session: Session, held: Claim, *, asked: bool = True) -> bool:
     """End the job as cancelled if the attempt is still ours and, with `asked`, somebody asked for it."""
     rules = (Job.cancel_requested.is_(True),) if asked else ()
-    ended = lifecycle.moved(JobState.RUNNING, JobState.CANCELLED)
-    return _fenced(session, held, ended | {"lease_until": None, "finished_at": now()}, *rules)
+    values = lifecycle.moved(JobState.RUNNING, JobState.CANCELLED)
+    ended = _fenced(session, held, values | {"lease_until": None, "finished_at": now()}, *rules)
+    if ended:
+        outbox.announce_job(session, session.get_one(Job, held.id, populate_existing=True))
+    return ended
 
 
 def put_back(
@@ -198,14 +211,14 @@ def sweep(session: Session, *, max_failures: int) -> int:
         job.failures += job.alone
         job.alone = True
         if job.cancel_requested:
-            end(job, JobState.CANCELLED)
+            end(session, job, JobState.CANCELLED)
         elif job.failures >= max_failures and job.kind != JobKind.PURGE:  # what is deleted goes, in the end
-            end(job, JobState.FAILED)
             job.error_code, job.retryable = "worker_lost", True
             job.error_message = (
                 f"The worker died {job.failures} times while it worked on this alone. The document may be too large "
                 "or harmful for the machine; try again with more memory, or remove it."
             )
+            end(session, job, JobState.FAILED)
         else:
             lifecycle.move(job, JobState.QUEUED)
             job.lease_until, job.not_before = None, at + backoff(job.failures)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, generations, jobs, withdrawal
+from ibid import access, generations, jobs, outbox, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, CollectionGrant, Document, Job
 from ibid.errors import Conflict, Invalid
@@ -97,5 +97,6 @@ def delete(session: Session, scope: Scope, ref: str, *, grace: timedelta | None)
     for document in rows:
         document.deleted_at = collection.deleted_at
         withdrawal.withdraw(session, document.id)
+        outbox.announce_document(session, "deleted", collection.id, document.id)
     not_before = (last_lease or now()) + grace if grace is not None else None
     return jobs.enqueue(session, JobKind.PURGE, collection.id, not_before=not_before)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, jobs, receipts, uploads, withdrawal
+from ibid import access, jobs, outbox, receipts, uploads, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Version
 from ibid.errors import Conflict, Invalid
@@ -269,6 +269,7 @@ def remove(session: Session, document: Document, *, grace: timedelta | None) -> 
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
     withdrawal.withdraw(session, document.id)
+    outbox.announce_document(session, "deleted", document.collection_id, document.id)
     for child in inside(session, document.id):
         remove(session, child, grace=grace)
     not_before = (last_lease or now()) + grace if grace is not None else None

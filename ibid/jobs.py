@@ -1,6 +1,6 @@
 """Jobs as people know them: queued, looked at, cancelled and tried again. How workers hold them is in `claims`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access, lifecycle
+from ibid import access, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
 from ibid.db.tables import Collection, Document, Job
@@ -79,6 +79,7 @@ class JobView:
     finished_at: datetime | None
     error: dict[str, Any] | None
     statistics: dict[str, Any]
+    request_id: str | None
     revision: int
 
 
@@ -103,6 +104,7 @@ def enqueue(
         version_id=version_id,
         generation_id=generation_id,
         not_before=not_before or moment(session),
+        request_id=logs.current_request(),
         statistics={},
         created_at=now(),
     )
@@ -193,6 +195,20 @@ def listing(session: Session, scope: Scope, those: Those, *, after: str | None, 
     return list(session.scalars(query))
 
 
+def moving(session: Session, scope: Scope, collection_ids: Iterable[str], since: datetime) -> list[Job]:
+    """Those of the collections' jobs that have not ended, and then those that ended since, in the order they did."""
+    here = (Job.collection_id.in_(list(collection_ids)), _visible(scope))
+    waiting = select(Job).where(*here, Job.state.in_([JobState.QUEUED, JobState.RUNNING])).order_by(Job.id)
+    ended = select(Job).where(*here, Job.finished_at >= since).order_by(Job.finished_at, Job.id)
+    return [*session.scalars(waiting), *session.scalars(ended)]
+
+
+def several(session: Session, scope: Scope, ids: Sequence[str]) -> list[Job]:
+    """Those of the jobs that the asker may see, in the order of the ids."""
+    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids), _visible(scope)))}
+    return [found[id_] for id_ in ids if id_ in found]
+
+
 def cancel(session: Session, scope: Scope, job_id: str) -> Job:
     """Cancel at once when queued, at the next step when running."""
     get(session, scope, job_id)
@@ -204,7 +220,7 @@ def cancel(session: Session, scope: Scope, job_id: str) -> Job:
     job.cancel_requested = True
     job.revision += 1
     if job.state == JobState.QUEUED:  # a running one ends at its next step
-        end(job, JobState.CANCELLED)
+        end(session, job, JobState.CANCELLED)
     return job
 
 
@@ -243,6 +259,7 @@ def requeue(session: Session, job: Job) -> None:
     job.failures, job.alone, job.cancel_requested, job.retryable = 0, False, False, False
     job.error_code = job.error_message = job.finished_at = job.lease_until = None
     job.not_before = moment(session)
+    job.request_id = logs.current_request() or job.request_id
     session.info["work"] = True
 
 
@@ -259,7 +276,7 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     for job in session.scalars(jobs.order_by(Job.id).with_for_update()):
         if job.lease_until is not None:
             leases.append(job.lease_until)
-        end(job, JobState.CANCELLED)
+        end(session, job, JobState.CANCELLED)
     return max(leases, default=None)
 
 
@@ -268,9 +285,10 @@ def view(session: Session, job: Job) -> JobView:
     return views(session, [job])[0]
 
 
-def views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
-    """The jobs as people see them."""
-    positions = _positions(session, [job.id for job in jobs if job.state == JobState.QUEUED])
+def views(session: Session, jobs: Sequence[Job], *, placed: bool = True) -> list[JobView]:
+    """The jobs as people see them; their places in the queue have to be counted, and may be left out."""
+    queued = [job.id for job in jobs if placed and job.state == JobState.QUEUED]
+    positions = _positions(session, queued)
     return [_view(job, positions.get(job.id)) for job in jobs]
 
 
@@ -323,6 +341,7 @@ def _view(job: Job, position: int | None) -> JobView:
         finished_at=job.finished_at,
         error=error if job.error_code else None,
         statistics=job.statistics,
+        request_id=job.request_id,
         revision=job.revision,
     )
 
@@ -334,10 +353,11 @@ def shown(job: Job) -> JobState:
     return JobState(job.state)
 
 
-def end(job: Job, state: JobState) -> None:
-    """Put the job into a terminal state; its lease is over."""
+def end(session: Session, job: Job, state: JobState) -> None:
+    """Put the job into a terminal state, and tell of it; its lease is over. Why it failed is set before."""
     lifecycle.move(job, state)
     job.lease_until, job.finished_at = None, now()
+    outbox.announce_job(session, job)
 
 
 def _visible(scope: Scope) -> ColumnElement[bool]:

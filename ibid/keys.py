@@ -204,7 +204,7 @@ def listing(session: Session, asker: Holder, *, after: str | None, limit: int) -
     for row in session.scalars(query):
         if len(found) == limit:
             break
-        if _within(row.collections, asker.collections):
+        if within(row.collections, asker.collections):
             found.append(row)
     return found
 
@@ -212,7 +212,7 @@ def listing(session: Session, asker: Holder, *, after: str | None, limit: int) -
 def get(session: Session, asker: Holder, key_id: str) -> ApiKey:
     """The key, if it exists and reaches no further than the asker's."""
     row = session.get(ApiKey, key_id)
-    if row is None or not _within(row.collections, asker.collections):
+    if row is None or not within(row.collections, asker.collections):
         raise KeyNotFound(f"There is no key {key_id!r}. GET /v1/api-keys lists those there are.")
     return row
 
@@ -285,7 +285,7 @@ def _check(maker: Holder, wanted: NewKey) -> None:
         wanted.expires_at is None or wanted.expires_at > maker.expires_at
     )
     mightier = RANKS[wanted.role] > RANKS[maker.role] or (wanted.may_act_for and not may_pass_on(maker))
-    if mightier or lasts_longer or not _within(wanted.collections, maker.collections):
+    if mightier or lasts_longer or not within(wanted.collections, maker.collections):
         raise KeyTooMighty(
             "A key cannot have a higher role, more collections, more rights or a longer life than yours."
         )
@@ -296,7 +296,8 @@ def may_pass_on(maker: Holder) -> bool:
     return maker.may_act_for or (maker.role == "admin" and maker.collections is None)
 
 
-def _within(inner: Sequence[str] | None, outer: frozenset[str] | None) -> bool:
+def within(inner: Sequence[str] | None, outer: frozenset[str] | None) -> bool:
+    """Whether these collections are all among those; None is every collection."""
     return outer is None or (inner is not None and outer.issuperset(inner))
 
 

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,15 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field("", description="further values of the Host header, comma-separated")
     cors_origins: str = Field("", description="origins whose pages may call the API, comma-separated")
     log_level: str = Field("INFO", description="the least severe messages that are logged")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="`text` for people, or `json`: an object a line"
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="what Prometheus sends as its Bearer token; unset: an admin's key"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="where a worker of its own shows its measurements; 0: nowhere"
+    )
 
     database_url: str = Field(
         "", description="`postgresql+psycopg://user:password@host/name`; unset: SQLite in the data directory"
@@ -88,6 +98,9 @@ class Settings(BaseSettings):
     )
     generation_retention_hours: float = Field(
         24.0, ge=0, description="a reindex can be rolled back for so long"
+    )
+    webhook_allow_private: bool = Field(
+        default=False, description="whether webhooks may go to this machine and private networks"
     )
     sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import claims, documents, generations
+from ibid import claims, documents, generations, outbox
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
@@ -42,6 +42,14 @@ def publish(tools: Tools, held: Claim) -> bool:
             document.current_version_id, document.updated_at = version.id, moment
             if live is not None:
                 live.live_to = moment
+            outbox.announce_document(
+                session,
+                "ready",
+                document.collection_id,
+                document.id,
+                version=version.number,
+                job_id=held.id,
+            )
         elif version.live_from is None:  # overtaken before it was ever seen: superseded at once
             version.live_from = version.live_to = now()
     return True

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, fingerprints, media, uploads
+from ibid import children, claims, fingerprints, media, metrics, uploads
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, Version
@@ -43,6 +43,7 @@ def read(tools: Tools, held: Claim) -> None:
     with _local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
     seconds = time.perf_counter() - started
+    metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
     with tools.db.begin() as session:
         claims.check(session, held)

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, documents, generations, receipts
+from ibid import children, claims, documents, generations, logs, metrics, receipts
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
 from ibid.db.tables import Document, Generation, Version
@@ -85,7 +85,7 @@ def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:
     try:
         encoder_for(tools.encoders, generations.recipe_of(generation))
     except EmbedderUnavailable as error:
-        log.warning("generation %s can no longer be rolled back to: %s", generation.id, error)
+        log.warning("generation %s can no longer be rolled back to: %s", generation.id, error.code)
         with tools.db.begin() as session:
             generations.forgo(session, generation.id)
         return True
@@ -103,6 +103,7 @@ class Stopwatch:
         """Book the time since the last lap to a stage."""
         now = time.perf_counter()
         self.seconds[stage] += now - self._last
+        metrics.STAGE_SECONDS.labels(stage).observe(now - self._last)
         self._last = now
 
 
@@ -162,11 +163,17 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
         state = JobState.SUCCEEDED if receipt.whole else JobState.PARTIALLY_SUCCEEDED
         statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
         claims.finish(session, held, state, statistics)
+    log.info("the job ended: %s", state)
     return True
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
     """Whether the step was done. What went wrong decides what becomes of the job; bugs go up to the door."""
+    with logs.on_jobs([held]):
+        return _tried(tools, held, step)
+
+
+def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
     try:
         tools.go_on()
         step(tools, held)
@@ -191,7 +198,7 @@ def _stop(tools: Tools, held: Claim, error: IbidError, *, deleted: bool = False)
     """The attempt is over. A job whose document was deleted ends, also one that was queued beside the deletion."""
     with tools.db.begin() as session:
         ended = claims.cancelled(session, held, asked=not deleted)
-    log.info("job %s attempt %d stops: %s", held.id, held.attempt, "cancelled" if ended else error)
+    log.info("the attempt stops: %s", "cancelled" if ended else error.code)
 
 
 def _count(tools: Tools, held: Claim, error: IbidError) -> None:
@@ -199,6 +206,7 @@ def _count(tools: Tools, held: Claim, error: IbidError) -> None:
     with _unless_over(tools, held) as session:
         failures = claims.check(session, held).failures + 1
         reason = (error.code, error.message)
+        log.warning("failure %d of %d: %s", failures, tools.settings.max_attempts, error.code)
         if failures >= tools.settings.max_attempts:
             claims.fail(session, held, *reason, retryable=True)
         else:
@@ -209,12 +217,13 @@ def _refuse(tools: Tools, held: Claim, error: IbidError) -> None:
     """The document is at fault: asking again changes nothing."""
     with _unless_over(tools, held) as session:
         claims.fail(session, held, error.code, error.message, retryable=False)
+        log.info("the job ended: failed, %s", error.code)
 
 
 def _wait(tools: Tools, held: Claim, error: IbidError) -> None:
     """Something that Ibid needs is away: try again in a while, and count nothing."""
     wait = min(claims.backoff(held.attempt), LONGEST_WAIT)
-    log.warning("job %s waits %.1f s: %s", held.id, wait.total_seconds(), error)
+    log.warning("the job waits %.1f s: %s", wait.total_seconds(), error.code)
     with _unless_over(tools, held) as session:
         claims.put_back(session, held, wait=wait, reason=(error.code, error.message))
 

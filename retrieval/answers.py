@@ -15,7 +15,7 @@ import anyio
 from anyio.to_thread import run_sync
 from sqlalchemy import select
 
-from ibid import jobs
+from ibid import jobs, metrics
 from ibid.chat.port import ChatModel, DraftSentence, Prompt
 from ibid.clock import now
 from ibid.db.session import Database
@@ -202,6 +202,7 @@ def _finish(this: _Run, hits: tuple[Hit, ...]) -> None:
         _refuse(this, hits)
         return
     this.spent("total", this.began)
+    metrics.ANSWER_SECONDS.observe(this.timings["total"] / 1000)
     with this.kit.db.begin() as session:
         records.timed(session, this.id, this.timings)
         records.complete(session, this.id)
@@ -209,6 +210,7 @@ def _finish(this: _Run, hits: tuple[Hit, ...]) -> None:
 
 def _refuse(this: _Run, hits: tuple[Hit, ...]) -> None:
     this.spent("total", this.began)
+    metrics.ANSWER_SECONDS.observe(this.timings["total"] / 1000)
     with this.kit.db.begin() as session:
         records.timed(session, this.id, this.timings)
         unread = jobs.being_read(session, this.scope, this.collection_id)

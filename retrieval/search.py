@@ -13,7 +13,7 @@ from time import perf_counter
 
 from sqlalchemy import func, select
 
-from ibid import access, generations
+from ibid import access, generations, metrics
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
 from ibid.embedding.bm25 import Bm25
@@ -108,6 +108,7 @@ def search(
         target = _resolve(kit, scope, collection_ref, watch)
         hits = _search_again(kit, scope, target, question, limit, only, watch)
     watch.spent["total"] = (perf_counter() - begin) * 1000
+    metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
     return SearchResult(
         tuple(hits), target.collection_id, target.generation_id, target.recipe.embedder, watch.spent
     )

@@ -15,6 +15,7 @@ from typing import Any
 import billiard
 from celery.exceptions import WorkerShutdown
 from celery.signals import (
+    setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
@@ -22,6 +23,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from ibid import logs, metrics
 from ibid.errors import Invalid
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
@@ -51,6 +53,12 @@ def work() -> None:
         raise WorkerShutdown(0)
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
+def own_log(**_: object) -> None:
+    """Log as the server does; that somebody listens keeps Celery from its own way."""
+    logs.configure(settings.log_level, settings.log_format)
+
+
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def before_fork(**_: object) -> None:
     """Read the key from the pipe before children are forked, and watch the pipe."""
@@ -64,9 +72,8 @@ def after_fork(**_: object) -> None:
     """Open every connection and model in the process that uses it: nothing of the kind survives a fork."""
     if not _alone():
         lifeline.hold()
-        signal.signal(
-            signal.SIGTERM, lambda *_: drain()
-        )  # which supervisors may send to every process of a service
+        # Whoever supervises a service may send the signal to each of its processes.
+        signal.signal(signal.SIGTERM, lambda *_: drain())
     try:
         crew = Crew(*wire(settings), worker=os.getpid() if _alone() else os.getppid())
     except Exception:  # a door: Celery would go on with a child that can do nothing
@@ -104,7 +111,10 @@ def drain() -> None:
 
 def main() -> None:
     """Run a worker in the foreground until it is told to stop."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    own_log()  # Celery has warnings before it asks for it
+    if settings.metrics_port and lifeline.descriptor() is None:  # else the server shows them
+        token = settings.metrics_token
+        metrics.serve(settings.host, settings.metrics_port, token.get_secret_value() if token else None)
     app.conf.update(_pool())
     app.worker_main(
         [

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from ibid import claims, leases
+from ibid import claims, leases, logs
 from ibid.bootstrap import Parts
 from ibid.claims import Claim
 from ibid.clock import now
@@ -16,6 +16,7 @@ from ibid.errors import IbidError
 from ingest.tools import Tools
 from ingest.work import work
 from worker import housekeeping
+from worker.postman import Postman
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,13 @@ class Crew:
         self._held: tuple[Claim, ...] = ()
         self._deadline = float("inf")
         self._stop = threading.Event()
+        self._postman = Postman(parts)
         self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat: leases are renewed, lost jobs found, and waiting ones announced."""
+        """Begin to beat: leases are renewed, lost jobs found, waiting ones announced, webhooks sent."""
         self._pulse.start()
+        self._postman.start()
 
     def drain(self) -> None:
         """Take no more work. What is in hand goes back at its next step, or when `stop_seconds` are over."""
@@ -48,8 +51,9 @@ class Crew:
             self.tools.stopping.set()
 
     def stop(self) -> None:
-        """End the pulse."""
+        """End the pulse and the post."""
         self._stop.set()
+        self._postman.stop()
         self._pulse.join()
 
     def close(self) -> None:
@@ -73,11 +77,11 @@ class Crew:
             return False
         if more:
             self.parts.nudge.send()
-        with self._holding(batch):
+        with self._holding(batch), logs.on_jobs(batch):
             try:
                 work(self.tools, batch)
             except IbidError as error:
-                log.warning("batch of %d interrupted: %s", len(batch), error)
+                log.warning("batch of %d interrupted: %s", len(batch), error.code)
                 self._return(batch, counts=False, reason=(error.code, error.message))
             except Exception:  # a door: what a parser or model raises ends in the job, not in the worker
                 log.exception("batch of %d failed", len(batch))
@@ -124,7 +128,7 @@ class Crew:
                     next_sweep = time.monotonic() + settings.sweep_seconds
                     self._sweep()
             except IbidError as error:
-                log.warning("pulse of %s: %s", self.name, error)
+                log.warning("pulse of %s: %s", self.name, error.code)
             except Exception:  # a door: a pulse that dies would cost every later job its lease
                 log.exception("pulse of %s", self.name)
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from ibid import claims, generations, keys, replies, uploads, versions
+from ibid import claims, generations, keys, outbox, replies, uploads, versions
 from ibid.bootstrap import Parts
 from retrieval import records
 
@@ -19,6 +19,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
         versions.expire(session, kept=timedelta(days=settings.version_retention_days))
         replies.expire(session, moment)
         keys.expire(session, moment)
+        outbox.expire(session, moment)
         unreferenced = uploads.orphans(session)
     if unreferenced:
         uploads.erase(parts.db, parts.blobs, unreferenced)

@@ -44,7 +44,7 @@ class JobError(models.Response):
 
 
 class JobView(models.Response):
-    """A job; `queue_position` counts from 1 and is null unless it is queued.
+    """A job; `queue_position` counts from 1 and is null unless it is queued. `request_id` is what the log knows it by.
 
     `attempt` counts how often a worker began; `failures` are those attempts that count against the document.
     """
@@ -66,6 +66,7 @@ class JobView(models.Response):
     finished_at: datetime | None
     error: JobError | None
     statistics: dict[str, Any]
+    request_id: str | None
     revision: int
 
 

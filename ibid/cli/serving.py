@@ -3,9 +3,10 @@
 import fcntl
 import gc
 import json
-import logging
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
-from ibid import claims, keys, sample
+from ibid import claims, keys, logs, sample
 from ibid.bootstrap import Parts, open_parts
 from ibid.db import schema
 from ibid.db.session import Database
@@ -25,6 +26,7 @@ from ibid.settings import Settings
 APP = "api.app:create_app"
 SUPERVISOR = "worker.supervisor:Supervisor"
 WORKER = "worker.app:main"
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
 COMMAND_KEY = "command line of the running server"
 
 out = Console(highlight=False, soft_wrap=True)
@@ -45,10 +47,9 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, _leave)
     os.umask(0o077)  # the data directory holds keys and everybody's documents; the worker inherits this
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for talkative in ("alembic", "sentence_transformers"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format)
     with _locked(settings):
+        _share_metrics(settings)
         db = _prepared_database(settings)
         parts = open_parts(settings, db=db)
         # Loading the encoder takes longest, so it begins before everything else.
@@ -60,19 +61,33 @@ def serve() -> None:
             parts.close()
 
 
+def _share_metrics(settings: Settings) -> None:
+    """An empty folder in which this process and its worker count; what ran here before is over."""
+    folder = settings.data_dir.absolute() / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ[METRICS] = str(folder)  # read when the counters are imported, with the application
+
+
 def _leave(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
 def run_worker() -> None:
     """Run a worker until told to stop; a database server's tables must be at this version."""
-    db = Database(Settings().sql_url)
+    settings = Settings()
+    db = Database(settings.sql_url)
     try:
         if not db.sqlite:
             schema.require(db)
     finally:
         db.dispose()
-    resolve_name(WORKER)()
+    if not settings.metrics_port:
+        resolve_name(WORKER)()
+        return
+    with tempfile.TemporaryDirectory(prefix="ibid-metrics-") as folder:
+        os.environ[METRICS] = folder
+        resolve_name(WORKER)()
 
 
 def _serve(parts: Parts) -> None:
@@ -83,7 +98,7 @@ def _serve(parts: Parts) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level.lower(),
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,

@@ -104,7 +104,13 @@ def _server(url: str) -> Engine:
     """Whoever asks learns in seconds that the server does not answer, and not after the minutes that TCP takes."""
     waits = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 10, "keepalives_interval": 5}
     return create_engine(
-        url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=POOL_SECONDS, connect_args=waits
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=POOL_SECONDS,
+        connect_args=waits,
+        hide_parameters=True,
     )
 
 
@@ -113,7 +119,11 @@ def _sqlite(url: str) -> Engine:
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, pool_size=20, max_overflow=30
+        url,
+        connect_args={"timeout": SQLITE_BUSY_MS / 1000},
+        pool_size=20,
+        max_overflow=30,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

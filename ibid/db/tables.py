@@ -283,12 +283,16 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     retryable: Mapped[bool] = mapped_column(default=False)
+    request_id: Mapped[str | None] = mapped_column(String(64))
     statistics: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    __table_args__ = (Index("ix_jobs_queue", "state", "not_before"),)
+    __table_args__ = (
+        Index("ix_jobs_queue", "state", "not_before"),
+        Index("ix_jobs_ended", "collection_id", "finished_at"),
+    )
 
 
 class Lease(Base):
@@ -438,6 +442,42 @@ class Audit(Base):
     resource: Mapped[str] = mapped_column(String(256))
     request_id: Mapped[str] = mapped_column(String(64))
     detail: Mapped[dict[str, Any]]
+
+
+class Webhook(Base):
+    """An endpoint that is told of events; null `collections` and `events` are all. The secret signs, so it is kept."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(String(128))
+    collections: Mapped[list[str] | None]
+    events: Mapped[list[str] | None]
+    created_at: Mapped[datetime]
+    failing_since: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None] = mapped_column(String(16))
+
+
+class Delivery(Base):
+    """An event for one endpoint: pending (sent at `next_at`), delivered or failed. Ids and states, no document's text.
+
+    No foreign key: the end of a job does not fail because an endpoint was deleted beside it.
+    """
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(Id, index=True)
+    type: Mapped[str] = mapped_column(String(32))
+    payload: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    next_at: Mapped[datetime]
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_deliveries_queue", "state", "next_at"),)
 
 
 class SavedReply(Base):

@@ -61,6 +61,7 @@ class ParseServer:
     def __init__(self, settings: Settings) -> None:
         self._limits = Limits(settings.parse_seconds, settings.parse_memory_bytes)
         self._must_be_cut = settings.require_sandbox
+        self._log_format = settings.log_format
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self.network_cut: bool | None = None
@@ -92,7 +93,7 @@ class ParseServer:
         if running is not None and running.owner == os.getpid() and running.process.poll() is None:
             return running
         self._stop()
-        self._running = running = _Running()
+        self._running = running = _Running(self._log_format)
         self.network_cut = running.network_cut
         if not self.network_cut and self._must_be_cut:
             self._stop()
@@ -132,14 +133,14 @@ class ParseServer:
 class _Running:
     """A server process and the socket to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_format: str) -> None:
         self.owner = os.getpid()
         # The server removes it when it ends; this process does if the server could not.
         self._folder = tempfile.mkdtemp(prefix="ibid-parse-")
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno())],
+                [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno()), log_format],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=_environment(self._folder),

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from ibid import logs
 from ibid.errors import IbidError
 from ingest.parsing import sandbox
 from ingest.parsing.errors import OutOfMemory, ParserDied, TimedOut, TooLargeWhenUnpacked, Unreadable
@@ -67,13 +68,13 @@ class _ClientGone(Exception):
 
 
 def main() -> None:
-    """Serve the socket whose number is the first argument."""
+    """Serve the socket whose number is the first argument; the second is the format of the log."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)
     # What libraries print must not go where a supervisor reads.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    logging.getLogger("ingest").setLevel(logging.INFO)
+    # Ours only: what libraries have to say of a document may quote it.
+    logs.configure("INFO", "json" if sys.argv[2:] == ["json"] else "text", only="ingest")
     sandbox.keep_out()
     cut = sandbox.cut_network()
     home = os.environ["TMPDIR"]

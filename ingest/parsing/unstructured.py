@@ -111,7 +111,7 @@ class UnstructuredParser:
         try:
             found = read(path)
         except _DAMAGED as error:
-            log.info("%s could not read a file of type %s: %r", NAME, media_type, error)
+            log.info("%s could not read a file of type %s: %s", NAME, media_type, type(error).__name__)
             raise Unreadable(
                 "This file is damaged, or is not what its name says. Save it again and upload the new file."
             ) from error

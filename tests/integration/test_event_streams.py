@@ -65,8 +65,9 @@ class Stream:
             "authorization": f"Bearer {service.key}",
             "content-type": "application/json",
         }
+        path, _, query = path.partition("?")
         self._scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
             "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in (named | headers).items()],
             "client": ("127.0.0.1", 1), "server": ("localhost", 80), "scheme": "http", "http_version": "1.1",
         }  # fmt: skip

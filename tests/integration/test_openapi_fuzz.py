@@ -42,6 +42,9 @@ schema = schemathesis.openapi.from_dict(
 )
 
 
+HOOK = "https://hooks.example/ibid"
+
+
 class World:
     """One of everything, by the names of path parameters."""
 
@@ -60,6 +63,7 @@ class World:
             "answer_id": door.post("/v1/answers", json=question).json()["id"],
             "reindex_id": door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"],
             "key_id": self._new_key(),
+            "webhook_id": self._new_webhook(),
         }
         door.work()
 
@@ -77,6 +81,7 @@ class World:
             "collection": lambda: self._door.collection(f"to be deleted {number}"),
             "document_id": lambda: self._door.text(self.collection, name=f"{number}.txt")["id"],
             "key_id": self._new_key,
+            "webhook_id": self._new_webhook,
         }
         deleted = make if case.method == "DELETE" else {}
         for name in case.path_parameters:
@@ -85,6 +90,9 @@ class World:
             case.body["collection"] = self.collection
         if isinstance(case.body, dict) and isinstance(case.body.get("embedder"), str):
             case.body["embedder"] = "hashing"  # any other name would be looked for on the hub
+
+    def _new_webhook(self) -> str:
+        return str(self._door.post("/v1/webhooks", json={"url": HOOK}).json()["id"])
 
     def _new_key(self) -> str:
         return str(self._door.post("/v1/api-keys", json={"name": "k", "role": "reader"}).json()["id"])
@@ -108,6 +116,7 @@ def test_whatever_is_sent(case: schemathesis.Case, world: World) -> None:
 ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("create_api_key", "application/json", {"name": "new", "role": "editor"}),
     ("upload_documents", "application/json", {"name": "new.txt", "text": "New.", "metadata": {"a": 1}}),
+    ("create_webhook", "application/json", {"url": HOOK, "events": ["document.ready"]}),
     ("ask", "application/json", {"collection": "handbook", "question": QUESTION}),
     ("ask", "application/json", {"collection": "handbook", "question": QUESTION, "stream": True}),
     ("search", "application/json", {"collection": "handbook", "query": QUESTION}),

@@ -28,6 +28,7 @@ READER = {
     "get_queue",
     "get_job",
     "job_events",
+    "collection_events",
     "search",
     "ask",
     "get_answer",
@@ -57,7 +58,16 @@ ADMIN = {
     "get_api_key",
     "revoke_api_key",
     "list_audit",
+    "metrics",
+    "create_webhook",
+    "list_webhooks",
+    "get_webhook",
+    "update_webhook",
+    "delete_webhook",
+    "test_webhook",
+    "list_deliveries",
 }
+# Without it the stream stays open.
 # What a key limited to another collection is told instead of 404.
 NOTHING_OF_OTHERS = {
     "get_session": 200,
@@ -67,16 +77,23 @@ NOTHING_OF_OTHERS = {
     "get_queue": 200,
     "retry_jobs": 200,
     "list_api_keys": 200,
+    "list_webhooks": 200,
     "create_collection": 403,
     "list_audit": 403,
+    "metrics": 403,
 }
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}
 # What an operation cannot do without.
-QUERIES = {"diff_versions": "?against=1", "delete_documents": "?name=*.txt"}
+QUERIES = {
+    "collection_events": "?until_idle=true",
+    "diff_versions": "?against=1",
+    "delete_documents": "?name=*.txt",
+}
 # Last, in this order, since they take away what the others need.
-LAST = ["revoke_api_key", "delete_document", "delete_documents", "delete_collection"]
+LAST = ["revoke_api_key", "delete_webhook", "delete_document", "delete_documents", "delete_collection"]
 
+HOOK = "https://hooks.example/ibid"
 DOCUMENT = create_app(Settings()).openapi()
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path)
@@ -108,6 +125,8 @@ class World:
             "describe_document": {"metadata": {"team": "HR"}},
             "search": {"collection": collection, "query": QUESTION},
             "ask": {"collection": collection, "question": QUESTION},
+            "create_webhook": {"url": HOOK, "collections": [collection]},
+            "update_webhook": {"url": HOOK},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},
         }
         return {"json": bodies[operation]} if operation in bodies else {}
@@ -127,6 +146,7 @@ def _furnished(door: Door) -> World:
     reindex = door.post(f"/v1/collections/{collection}/reindexes").json()
     door.work()
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
+    hook = door.post("/v1/webhooks", json={"url": HOOK, "collections": [collection]}).json()
     ids = {
         "collection": collection,
         "document_id": document["id"],
@@ -135,6 +155,7 @@ def _furnished(door: Door) -> World:
         "answer_id": answer["id"],
         "reindex_id": reindex["id"],
         "key_id": key["id"],
+        "webhook_id": hook["id"],
     }
     keys = {
         "reader": door.key("reader"),

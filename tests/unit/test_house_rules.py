@@ -37,6 +37,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "openpyxl": ("ingest/parsing/workbook.py",),
     "oxmsg": ("ingest/parsing/mail.py",),
     "pptx": ("ingest/parsing/notes.py",),
+    "prometheus_client": ("ibid/metrics.py",),
     "psycopg": ("ibid/db/session.py",),
     "py3langid": ("ingest/parsing/languages.py",),
     "pypdfium2": ("ingest/parsing/pdf*.py",),

@@ -1,0 +1,61 @@
+"""A real HTTP server on loopback that remembers what it was sent and answers as it is told to."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Receiver:
+    """`answers` are statuses for the next requests, in turn, then 204; a string is where to redirect to."""
+
+    port: int = 0
+    answers: list[int | str] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.let_go.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver, for the length of the block. While `let_go` is cleared it answers nobody."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            receiver.requests.append(
+                (self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            )
+            receiver.let_go.wait(60)
+            answer = receiver.answers.pop(0) if receiver.answers else 204
+            self.send_response(answer if isinstance(answer, int) else 302)
+            if isinstance(answer, str):
+                self.send_header("Location", answer)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - likewise
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.port = int(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.let_go.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
