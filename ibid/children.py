@@ -35,6 +35,12 @@ def of_parse(session: Session, parse_key: str) -> list[AttachmentRow]:
     return list(session.scalars(found.order_by(AttachmentRow.ordinal)))
 
 
+def hold(session: Session, parse_key: str) -> None:
+    """Lock the bytes of the files that a parse found; before their parent, as an upload locks bytes before documents."""
+    ids = [row.blob_id for row in of_parse(session, parse_key) if row.blob_id]
+    session.execute(select(Blob.id).where(Blob.id.in_(ids)).order_by(Blob.id).with_for_update())
+
+
 def warnings(session: Session, document: Document, parse_key: str) -> tuple[str, ...]:
     """Why files inside the document became no documents."""
     found = of_parse(session, parse_key)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import access, documents, jobs
+from ibid import access, documents, jobs, uploads
 from ibid.clock import now
 from ibid.db.tables import Document, Indexing, Job, Version
 from ibid.types import JobKind, JobState, Json, Scope
@@ -63,11 +63,13 @@ def restore(session: Session, scope: Scope, document_id: str, number: int) -> do
 
     Its text, chunks and vectors are those that were made before. Nothing changes where the newest has this content.
     """
-    document = documents.locked(session, scope, document_id)
     _, old = access.version(session, scope, document_id, number)
+    kept = Kept(old.blob_id, old.sha256, old.size)
+    uploads.refer(session, kept)  # bytes are locked before documents, as by an upload
+    document = documents.locked(session, scope, document_id)
     newest = documents.existing(session, document.id)
     if (newest.sha256, newest.filename) == (old.sha256, old.filename):
         return documents.again(session, document, newest, documents.Described(access=False, anything=False))
-    upload = documents.Upload(old.filename, old.media_type, Kept(old.blob_id, old.sha256, old.size))
+    upload = documents.Upload(old.filename, old.media_type, kept)
     version = documents.add_version(session, document, upload, newest.number + 1)
     return documents.Accepted(document.id, document.name, version.number, version.job_id, "updated")

@@ -46,10 +46,10 @@ def read(tools: Tools, held: Claim) -> None:
     metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
     with tools.db.begin() as session:
-        claims.check(session, held)
         for _, bytes_ in sorted(found, key=lambda pair: pair[1].blob_id if pair[1] else ""):
             if bytes_ is not None:
                 uploads.refer(session, bytes_)
+        claims.check(session, held)
         _keep(session, key, parsed, seconds, [row for row, _ in found])
         session.get_one(Version, held.version_id).parse_key = key
 
@@ -58,6 +58,7 @@ def take_children(tools: Tools, held: Claim) -> None:
     """Make the files inside the claim's version documents of their own; also where its text was kept from before."""
     grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
     with tools.db.begin() as session:
+        children.hold(session, session.get_one(Version, held.version_id).parse_key or "")
         version, parent = living(session, held.version_id or "", alone=True)
         claims.check(session, held)
         children.accept(session, parent, version, grace=grace)
