@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from threading import Event
 
 import numpy as np
 import pytest
@@ -169,3 +170,24 @@ class TestPulse:
         with beating(crew):
             eventually(lambda: shop.state(id_) == JobState.QUEUED, what="the next sweep")
         assert housekeeping.sweep is sweep
+
+
+class TestDrain:
+    def test_takes_no_more(self, shop: Shop, crew: Crew) -> None:
+        one = shop.upload(FACTS)
+        crew.drain()
+        assert crew.take_batch() is False
+        assert shop.state(one.job_id) == JobState.QUEUED
+
+    def test_puts_down_what_is_in_hand_at_its_next_step(self, shop: Shop, crew: Crew) -> None:
+        shop.reader.before = lambda _: crew.drain()
+        accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(3)]
+        assert crew.take_batch() is True
+        jobs = [shop.job(one.job_id) for one in accepted]
+        assert {(job.state, job.failures, job.alone) for job in jobs} == {(JobState.QUEUED, 0, False)}
+        assert shop.reader.parsed == 1
+        shop.reader.before = lambda _: None
+        Crew(shop.parts, replace(shop.tools, stopping=Event())).take_batch()
+        assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+        assert shop.reader.parsed == 3, "what was read before the stop is kept"
+        shop.agree()
