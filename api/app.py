@@ -25,6 +25,7 @@ from api.routes import (
     page,
     reference,
     reindexes,
+    resumable,
     search,
     session,
     uploads,
@@ -42,6 +43,7 @@ ROUTERS: Sequence[APIRouter] = (
     session.router,
     collections.router,
     uploads.router,
+    resumable.router,
     documents.router,
     jobs.router,
     search.router,
@@ -59,8 +61,24 @@ SENT = [
     "Ibid-User",
     "Ibid-Groups",
     "X-Request-Id",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
 ]
-SHOWN = ["X-Request-Id", "Retry-After", "Idempotent-Replayed", "Content-Disposition"]
+SHOWN = [
+    "X-Request-Id",
+    "Retry-After",
+    "Idempotent-Replayed",
+    "Content-Disposition",
+    "Location",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Expires",
+    "Ibid-Document-Id",
+    "Ibid-Job-Id",
+]
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
@@ -99,7 +117,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=SENT,
         expose_headers=SHOWN,
     )

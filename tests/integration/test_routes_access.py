@@ -35,6 +35,10 @@ EDITOR = {
     "create_collection",
     "delete_collection",
     "upload_documents",
+    "create_upload",
+    "get_upload",
+    "append_upload",
+    "delete_upload",
     "delete_document",
     "cancel_job",
     "retry_job",
@@ -64,7 +68,10 @@ NOTHING_OF_OTHERS = {
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}
 # Last, in this order, since they take away what the others need.
-LAST = ["revoke_api_key", "delete_document", "delete_collection"]
+LAST = ["delete_upload", "revoke_api_key", "delete_document", "delete_collection"]
+
+# An upload in parts: `note.txt` of nine bytes.
+ANNOUNCED = {"Upload-Length": "9", "Upload-Metadata": "filename bm90ZS50eHQ="}
 
 DOCUMENT = create_app(Settings()).openapi()
 OPERATIONS = {
@@ -96,6 +103,11 @@ class World:
             "ask": {"collection": collection, "question": QUESTION},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},
         }
+        if operation == "create_upload":
+            return {"headers": ANNOUNCED}
+        if operation == "append_upload":
+            headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+            return {"content": b"x", "headers": headers}
         return {"json": bodies[operation]} if operation in bodies else {}
 
 
@@ -113,6 +125,7 @@ def _furnished(door: Door) -> World:
     reindex = door.post(f"/v1/collections/{collection}/reindexes").json()
     door.work()
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
+    upload = door.post(f"/v1/collections/{collection}/uploads", headers=ANNOUNCED).json()
     ids = {
         "collection": collection,
         "document_id": document["id"],
@@ -121,6 +134,7 @@ def _furnished(door: Door) -> World:
         "answer_id": answer["id"],
         "reindex_id": reindex["id"],
         "key_id": key["id"],
+        "upload_id": upload["id"],
     }
     keys = {
         "reader": door.key("reader"),
