@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from sqlalchemy import select
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
+from api.routes.resumable import PART
 from ibid import resumable
 from ibid.clock import now
 from ibid.db.tables import UploadPart
 from tests.door import LEAVE, Door
-from tests.running import ADMIN_KEY, await_jobs, new_collection, serving
+from tests.running import ADMIN_KEY, await_jobs, eventually, new_collection, serving
 
 OCTETS = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
 
@@ -166,3 +168,27 @@ def test_survives_kills_of_the_server(tmp_path: Path) -> None:
             await_jobs(client, [became["job_id"]])
             original = client.get(f"/v1/documents/{became['id']}/versions/1/original").content
             assert hashlib.sha256(original).digest() == hashlib.sha256(content).digest(), seed
+
+
+@pytest.mark.slow
+def test_parts_of_a_request_that_broke_are_kept(tmp_path: Path) -> None:
+    with serving(tmp_path / "server", IBID_EMBEDDER="hashing") as server, server.client() as client:
+        new_collection(client, "broken")
+        length = 3 * PART
+        made = client.post("/v1/collections/broken/uploads", headers=announced(length, filename="a.txt"))
+        location = made.headers["location"]
+
+        def offset() -> int:
+            with server.client() as another:
+                return int(another.head(location).headers["upload-offset"])
+
+        def breaking() -> Iterator[bytes]:
+            yield b"x" * (PART + 1000)
+            eventually(offset, within=20)
+            raise ConnectionResetError
+
+        headers = OCTETS | {"Upload-Offset": "0", "Content-Length": str(length)}
+        with pytest.raises(ConnectionResetError):
+            client.patch(location, content=breaking(), headers=headers)
+        stands = offset()
+        assert PART <= stands <= PART + 1000
