@@ -60,6 +60,7 @@ class World:
             "answer_id": door.post("/v1/answers", json=question).json()["id"],
             "reindex_id": door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"],
             "key_id": self._new_key(),
+            "upload_id": self._new_upload(),
         }
         door.work()
 
@@ -77,6 +78,7 @@ class World:
             "collection": lambda: self._door.collection(f"to be deleted {number}"),
             "document_id": lambda: self._door.text(self.collection, name=f"{number}.txt")["id"],
             "key_id": self._new_key,
+            "upload_id": self._new_upload,
         }
         deleted = make if case.method == "DELETE" else {}
         for name in case.path_parameters:
@@ -85,6 +87,11 @@ class World:
             case.body["collection"] = self.collection
         if isinstance(case.body, dict) and isinstance(case.body.get("embedder"), str):
             case.body["embedder"] = "hashing"  # any other name would be looked for on the hub
+
+    def _new_upload(self) -> str:
+        headers = {"Upload-Length": "1000000", "Upload-Metadata": "filename bm90ZS50eHQ="}
+        made = self._door.post(f"/v1/collections/{self.collection}/uploads", headers=headers)
+        return str(made.json()["id"])
 
     def _new_key(self) -> str:
         return str(self._door.post("/v1/api-keys", json={"name": "k", "role": "reader"}).json()["id"])
