@@ -41,6 +41,8 @@ schema = schemathesis.openapi.from_dict(
     strict(create_app(Settings()).openapi()), config=schemathesis.Config.from_dict(CONFIG)
 )
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 
 class World:
     """One of everything, by the names of path parameters."""
