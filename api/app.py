@@ -28,6 +28,7 @@ from api.routes import (
     page,
     reference,
     reindexes,
+    resumable,
     search,
     session,
     uploads,
@@ -50,6 +51,7 @@ ROUTERS: Sequence[APIRouter] = (
     changes.router,
     uploads.router,
     deletions.router,
+    resumable.router,
     documents.router,
     versions.router,
     jobs.router,
@@ -70,8 +72,24 @@ SENT = [
     "Ibid-User",
     "Ibid-Groups",
     "X-Request-Id",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
 ]
-SHOWN = ["X-Request-Id", "Retry-After", "Idempotent-Replayed", "Content-Disposition"]
+SHOWN = [
+    "X-Request-Id",
+    "Retry-After",
+    "Idempotent-Replayed",
+    "Content-Disposition",
+    "Location",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Expires",
+    "Ibid-Document-Id",
+    "Ibid-Job-Id",
+]
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
@@ -110,7 +128,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=SENT,
         expose_headers=SHOWN,
     )

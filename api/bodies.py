@@ -40,6 +40,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._file = settings.max_upload_bytes
+        self._resumable = settings.max_resumable_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that says it is too large; watch over every other."""
@@ -58,6 +59,8 @@ class BodyLimit:
     def _limit(self, scope: Scope, headers: Headers) -> int:
         """In bytes. Only uploads are larger than 1 MiB: a form may bring several files, JSON one text."""
         path = scope["path"]
+        if scope["method"] == "PATCH" and path.startswith("/v1/uploads/"):
+            return self._resumable
         if not (path.startswith("/v1/collections/") and path.endswith("/documents")):
             return SMALL
         if headers.get("content-type", "").startswith("multipart/"):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, Field, Json, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, Json, ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
@@ -145,7 +145,7 @@ def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
         raise NoFiles("The form has no file. Put each one in a part named `files`.", param="files")
     if not all(isinstance(file, UploadFile) for file in files):
         raise BadUpload("A part named `files` has no filename, so it is no file.", param="files")
-    fields = _validated(Fields, {name: value for name, value in form.items() if name != "files"})
+    fields = validated({name: value for name, value in form.items() if name != "files"})
     if fields.external_id is not None and len(files) > 1:
         raise BadUpload("external_id names one document; send it with one file.", param="external_id")
     incoming = [
@@ -215,9 +215,10 @@ def _head(file: BinaryIO) -> bytes:
     return file.read(HEAD)
 
 
-def _validated(model: type[Fields], values: Mapping[str, Any]) -> Fields:
+def validated(values: Mapping[str, Any]) -> Fields:
+    """The fields that come beside files; raises a validation error of the request."""
     try:
-        return TypeAdapter(model).validate_python(values)
+        return Fields.model_validate(values)
     except ValidationError as error:
         raise _as_request_error(error) from error
 

@@ -69,7 +69,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class DocumentView:
-    """A document as people see it: `version` is the newest, `live_version` the one readers are answered from."""
+    """A document as people see it: `version` is the newest, whose bytes `sha256` is of; readers have `live_version`."""
 
     id: str
     name: str
@@ -81,6 +81,7 @@ class DocumentView:
     state: JobState
     media_type: str
     size: int
+    sha256: str
     metadata: dict[str, Any]
     access: list[str] | None
     created_at: datetime
@@ -337,6 +338,7 @@ def view(session: Session, document: Document) -> DocumentView:
         state=jobs.shown(job),
         media_type=newest.media_type,
         size=newest.size,
+        sha256=newest.sha256,
         metadata=document.meta,
         access=None if granted is None else list(granted),
         created_at=document.created_at,

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(100 * 1024 * 1024, gt=0, description="the largest file that is accepted")
+    max_resumable_bytes: int = Field(
+        1024**3, gt=0, description="the largest file that is accepted in parts (`/v1/uploads`)"
+    )
+    upload_expiry_hours: float = Field(
+        24.0, gt=0, description="an upload in parts is given up when nothing came for so long"
+    )
     max_question_chars: int = Field(4_000, gt=0, description="the longest question or query that is accepted")
     worker_processes: int = Field(1, ge=1, description="processes of one worker")
     worker_memory_bytes: int = Field(

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from ibid import claims, generations, keys, outbox, replies, uploads, versions
+from ibid import claims, generations, keys, outbox, replies, resumable, uploads, versions
 from ibid.bootstrap import Parts
 from retrieval import records
 
@@ -23,3 +23,4 @@ def sweep(parts: Parts, moment: datetime) -> None:
         unreferenced = uploads.orphans(session)
     if unreferenced:
         uploads.erase(parts.db, parts.blobs, unreferenced)
+    resumable.remove_expired(parts.db, parts.blobs, moment)

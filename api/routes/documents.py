@@ -37,6 +37,7 @@ class DocumentView(models.Response):
     state: JobState
     media_type: str
     size: int
+    sha256: str
     metadata: dict[str, Any]
     access: list[str] | None
     created_at: datetime

@@ -51,6 +51,27 @@ def ingest(
 
 
 @app.command()
+def sync(
+    folder: Annotated[Path, typer.Argument(help="The folder.", exists=True, file_okay=False)],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Name or id.")] = "default",
+    prefix: Annotated[str, typer.Option(help="Put before the path of each file in its external id.")] = "",
+    max_delete: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop if more would be deleted: a number or 5%. Unset: 20%, or 10 if that is more."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
+) -> None:
+    """Make a collection mirror a folder: upload what is new or changed, delete what this command made and is gone."""
+    done = _act(
+        "syncing:sync", folder, collection, prefix=prefix, most=max_delete, dry_run=dry_run, wait=wait
+    )
+    raise typer.Exit(done)
+
+
+@app.command()
 def ask(question: str, collection: Asked = None, as_json: AsJson = False) -> None:
     """Ask a question; the answer's sentences point at the words that support them."""
     raise typer.Exit(_act("questions:ask", question, collection, as_json=as_json))

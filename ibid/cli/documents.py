@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -41,6 +41,7 @@ class Found:
 
     path: Path
     external_id: str | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
@@ -48,19 +49,19 @@ def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
     files = list(_files(paths))
     if not files:
         raise NothingToIngest("No supported file was found there. `ibid doctor` lists the supported types.")
-    with connect() as client, _progress() as progress:
-        _ensure_collection(client, collection)
+    with connect() as client, shown_progress() as progress:
+        ensure_collection(client, collection)
         uploading = progress.add_task("uploading", total=len(files))
         accepted: list[dict[str, Any]] = []
         for some in _loads(files):
-            accepted += _upload(client, collection, some)
+            accepted += upload(client, collection, some)
             progress.advance(uploading, len(some))
         outcomes = Counter(entry["outcome"] for entry in accepted)
-        states = _wait(client, accepted, progress) if wait else Counter[str]()
+        states = await_jobs(client, accepted, progress) if wait else Counter[str]()
     out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
     for entry in accepted:
         if entry.get("problem"):
-            out.print(_complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
+            out.print(complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
     bad = outcomes["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
     return 1 if bad else 0
 
@@ -157,7 +158,8 @@ def _loads(files: Sequence[Found]) -> Iterator[Sequence[Found]]:
     yield from ([file] for file in files if file.external_id is not None)
 
 
-def _ensure_collection(client: httpx.Client, name: str) -> None:
+def ensure_collection(client: httpx.Client, name: str) -> None:
+    """Make the collection if there is none of this name."""
     response = client.get(f"/v1/collections/{name}")
     if response.status_code == httpx.codes.NOT_FOUND:
         json_of(client.post("/v1/collections", json={"name": name}))
@@ -165,7 +167,7 @@ def _ensure_collection(client: httpx.Client, name: str) -> None:
         json_of(response)
 
 
-def _upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> list[dict[str, Any]]:
+def upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> list[dict[str, Any]]:
     """One request; a file that is refused alone comes back as an entry, not as an error."""
     identity = files[0].external_id
     with ExitStack() as stack:
@@ -173,7 +175,7 @@ def _upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> li
         response = client.post(
             f"/v1/collections/{collection}/documents",
             files=parts,
-            data={"external_id": identity} if identity else {},
+            data=_fields(files[0]),
         )
     shown = {"name": identity} if identity else {}
     if response.is_success:
@@ -189,7 +191,12 @@ def _upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> li
     raise Refused(f"{problem['detail']} [{problem['code']}]")
 
 
-def _wait(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Progress) -> Counter[str]:
+def _fields(file: Found) -> dict[str, str]:
+    fields = {} if file.external_id is None else {"external_id": file.external_id}
+    return fields if file.metadata is None else fields | {"metadata": json.dumps(file.metadata)}
+
+
+def await_jobs(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Progress) -> Counter[str]:
     """How the jobs of the documents ended."""
     waiting = {entry["job_id"]: entry["name"] for entry in accepted if entry.get("job_id")}
     reading = progress.add_task("reading", total=len(waiting))
@@ -205,16 +212,18 @@ def _wait(client: httpx.Client, accepted: Sequence[dict[str, Any]], progress: Pr
                     for warning in job["statistics"]["warnings"]:
                         progress.console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
                 elif job["error"]:
-                    progress.console.print(_complaint(name, job["error"]["message"], job["error"]["code"]))
+                    progress.console.print(complaint(name, job["error"]["message"], job["error"]["code"]))
         time.sleep(POLL_SECONDS if waiting else 0)
     return states
 
 
-def _complaint(name: str, sentence: str, code: str) -> str:
+def complaint(name: str, sentence: str, code: str) -> str:
+    """What is printed of a document that was refused or failed."""
     return f"[red]{escape(name)}[/]: {escape(f'{sentence} [{code}]')}"
 
 
-def _progress() -> Progress:
+def shown_progress() -> Progress:
+    """Bars for uploading and reading."""
     return Progress(
         TextColumn("{task.description:>9}"),
         BarColumn(),

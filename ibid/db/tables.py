@@ -491,3 +491,34 @@ class SavedReply(Base):
     body: Mapped[dict[str, Any] | None]
     lease_until: Mapped[datetime]
     created_at: Mapped[datetime]
+
+
+class PartialUpload(Base):
+    """An upload that comes in parts. `outcome` says what document it became; null while bytes are missing."""
+
+    __tablename__ = "partial_uploads"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    key_id: Mapped[str] = mapped_column(Id)
+    actor: Mapped[str] = mapped_column(String(512))
+    collection_id: Mapped[str] = mapped_column(Id)
+    filename: Mapped[str] = mapped_column(String(255))
+    length: Mapped[int] = mapped_column(BigInteger)
+    offset: Mapped[int] = mapped_column(BigInteger)
+    external_id: Mapped[str | None] = mapped_column(String(512))
+    meta: Mapped[dict[str, Any] | None]
+    grants: Mapped[list[str] | None]
+    outcome: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class UploadPart(Base):
+    """Bytes of an upload from `start` on. Only `counted` ones belong to it; others were left by a crash."""
+
+    __tablename__ = "upload_parts"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    upload_id: Mapped[str] = mapped_column(Id, ForeignKey("partial_uploads.id"), index=True)
+    start: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(160))
+    counted: Mapped[bool]

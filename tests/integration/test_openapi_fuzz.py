@@ -41,6 +41,8 @@ schema = schemathesis.openapi.from_dict(
     strict(create_app(Settings()).openapi()), config=schemathesis.Config.from_dict(CONFIG)
 )
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 
 HOOK = "https://hooks.example/ibid"
 
@@ -64,6 +66,7 @@ class World:
             "reindex_id": door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"],
             "key_id": self._new_key(),
             "webhook_id": self._new_webhook(),
+            "upload_id": self._new_upload(),
         }
         door.work()
 
@@ -82,6 +85,7 @@ class World:
             "document_id": lambda: self._door.text(self.collection, name=f"{number}.txt")["id"],
             "key_id": self._new_key,
             "webhook_id": self._new_webhook,
+            "upload_id": self._new_upload,
         }
         deleted = make if case.method == "DELETE" else {}
         for name in case.path_parameters:
@@ -93,6 +97,11 @@ class World:
 
     def _new_webhook(self) -> str:
         return str(self._door.post("/v1/webhooks", json={"url": HOOK}).json()["id"])
+
+    def _new_upload(self) -> str:
+        headers = {"Upload-Length": "1000000", "Upload-Metadata": "filename bm90ZS50eHQ="}
+        made = self._door.post(f"/v1/collections/{self.collection}/uploads", headers=headers)
+        return str(made.json()["id"])
 
     def _new_key(self) -> str:
         return str(self._door.post("/v1/api-keys", json={"name": "k", "role": "reader"}).json()["id"])

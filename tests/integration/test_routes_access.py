@@ -42,6 +42,10 @@ EDITOR = {
     "restore_version",
     "describe_document",
     "delete_documents",
+    "create_upload",
+    "get_upload",
+    "append_upload",
+    "delete_upload",
     "delete_document",
     "cancel_job",
     "retry_job",
@@ -91,7 +95,17 @@ QUERIES = {
     "delete_documents": "?name=*.txt",
 }
 # Last, in this order, since they take away what the others need.
-LAST = ["revoke_api_key", "delete_webhook", "delete_document", "delete_documents", "delete_collection"]
+LAST = [
+    "delete_upload",
+    "revoke_api_key",
+    "delete_webhook",
+    "delete_document",
+    "delete_documents",
+    "delete_collection",
+]
+
+# An upload in parts: `note.txt` of nine bytes.
+ANNOUNCED = {"Upload-Length": "9", "Upload-Metadata": "filename bm90ZS50eHQ="}
 
 HOOK = "https://hooks.example/ibid"
 DOCUMENT = create_app(Settings()).openapi()
@@ -129,6 +143,11 @@ class World:
             "update_webhook": {"url": HOOK},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},
         }
+        if operation == "create_upload":
+            return {"headers": ANNOUNCED}
+        if operation == "append_upload":
+            headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+            return {"content": b"x", "headers": headers}
         return {"json": bodies[operation]} if operation in bodies else {}
 
 
@@ -147,6 +166,7 @@ def _furnished(door: Door) -> World:
     door.work()
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
     hook = door.post("/v1/webhooks", json={"url": HOOK, "collections": [collection]}).json()
+    upload = door.post(f"/v1/collections/{collection}/uploads", headers=ANNOUNCED).json()
     ids = {
         "collection": collection,
         "document_id": document["id"],
@@ -156,6 +176,7 @@ def _furnished(door: Door) -> World:
         "reindex_id": reindex["id"],
         "key_id": key["id"],
         "webhook_id": hook["id"],
+        "upload_id": upload["id"],
     }
     keys = {
         "reader": door.key("reader"),

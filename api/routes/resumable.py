@@ -1,0 +1,245 @@
+"""Resumable uploads after tus 1.0: creation, expiration, termination."""
+
+import base64
+import binascii
+import json
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from tempfile import TemporaryFile
+from typing import Annotated, Any, Literal
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Request, Response
+from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
+
+from api import intake, models
+from api.auth import Asker, Editor
+from api.once import OnceDep
+from api.problems import Malformed, WrongContentType, documented
+from api.routes.injected import Wired
+from api.wiring import Wiring
+from ibid import access, audit, documents, jobs, media, resumable, uploads
+from ibid.db.tables import PartialUpload
+from ibid.documents import Upload
+from ibid.resumable import NewUpload
+
+router = APIRouter(prefix="/v1", tags=["documents"])
+
+VERSION = {"Tus-Resumable": "1.0.0"}
+PART = 8 * 1024 * 1024
+"""So many bytes are kept at once: more of a request than this is never lost to a kill."""
+BYTES = "application/offset+octet-stream"
+_BODY = {
+    "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
+}
+LARGEST = 2**63 - 1
+Count = Annotated[int, Header(ge=0, le=LARGEST)]
+
+
+class BadUploadMetadata(Malformed):
+    """Upload-Metadata is not written as tus writes it."""
+
+    code = "bad_upload_metadata"
+
+
+class Became(models.Response):
+    """The document of a complete upload. `job_id` is null where nothing is to do."""
+
+    id: str
+    version: int
+    job_id: str | None
+    outcome: Literal["created", "updated", "unchanged"]
+
+
+class UploadView(models.Response):
+    """An upload in parts: `offset` of `length` bytes are durable; `outcome` is null until all are."""
+
+    id: str
+    collection_id: str
+    filename: str
+    length: int
+    offset: int
+    created_at: datetime
+    expires_at: datetime
+    outcome: Became | None
+
+
+@router.post(
+    "/collections/{collection}/uploads",
+    operation_id="create_upload",
+    status_code=201,
+    response_model=UploadView,
+    responses=documented(400, 401, 403, 404, 413, 415, 422, 429),
+)
+def create_upload(
+    collection: str,
+    found: Editor,
+    wired: Wired,
+    once: OnceDep,
+    upload_length: Count,
+    upload_metadata: Annotated[str, Header(max_length=256 * 1024)] = "",
+) -> Response:
+    """Begin an upload in parts (tus 1.0); `Location` is where PATCH sends its bytes to.
+
+    `Upload-Metadata` holds `filename`, and may hold `external_id`, and `metadata` and `access` as JSON.
+    """
+    told = _metadata(upload_metadata)
+    fields = intake.validated(
+        {name: told[name] for name in told.keys() & {"external_id", "metadata", "access"}}
+    )
+    new = NewUpload(
+        told.get("filename", ""), upload_length, fields.external_id, fields.metadata, fields.access
+    )
+    most = wired.parts.settings.max_resumable_bytes
+
+    def effect(session: Session) -> UploadView:
+        collection_id = access.collection(session, found.scope, collection).id
+        jobs.check_room(session, collection_id, wired.parts.settings.max_queued)
+        made = resumable.create(session, found.scope, collection, new, most=most, kept=_kept(wired))
+        audit.record(session, found.who, "upload.create", made.id, {"collection_id": made.collection_id})
+        return UploadView.model_validate(made)
+
+    response = once.run(201, effect)
+    made = json.loads(bytes(response.body))
+    response.headers.update(VERSION | {"Location": f"/v1/uploads/{made['id']}"})
+    return response
+
+
+@router.get("/uploads/{upload_id}", operation_id="get_upload", responses=documented(401, 403, 404))
+def get_upload(upload_id: str, found: Editor, wired: Wired) -> UploadView:
+    """How far an upload is, and what document it became. Only the key that began it sees it."""
+    with wired.parts.db.read() as session:
+        return UploadView.model_validate(resumable.find(session, found.scope, upload_id))
+
+
+@router.head("/uploads/{upload_id}", include_in_schema=False)
+def head_upload(upload_id: str, found: Editor, wired: Wired) -> Response:
+    """Where to go on, in the headers of tus."""
+    with wired.parts.db.read() as session:
+        upload = resumable.find(session, found.scope, upload_id)
+        return Response(
+            headers=_headers(upload) | {"Upload-Length": str(upload.length), "Cache-Control": "no-store"}
+        )
+
+
+@router.patch(
+    "/uploads/{upload_id}",
+    operation_id="append_upload",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=_BODY,
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
+)
+async def append_upload(
+    request: Request,
+    upload_id: str,
+    found: Editor,
+    wired: Wired,
+    upload_offset: Count,
+    content_type: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Append bytes at `Upload-Offset`; what is acknowledged is durable. The last bytes accept the document.
+
+    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`.
+    """
+    if content_type != BYTES:
+        raise WrongContentType(f"Send the bytes as {BYTES}.", param="Content-Type")
+    upload = await run_sync(_at, wired, found, upload_id, upload_offset)
+    waiting = bytearray()
+    try:
+        async for piece in request.stream():
+            waiting += piece
+            if len(waiting) >= PART:
+                upload = await run_sync(_append, wired, found, upload, bytes(waiting))
+                waiting.clear()
+    except ClientDisconnect:
+        if waiting:  # the sender has gone, and need not send these again
+            await run_sync(_append, wired, found, upload, bytes(waiting))
+        raise
+    if waiting:
+        upload = await run_sync(_append, wired, found, upload, bytes(waiting))
+    return Response(status_code=204, headers=_headers(upload))
+
+
+@router.delete(
+    "/uploads/{upload_id}",
+    operation_id="delete_upload",
+    status_code=204,
+    response_class=Response,
+    responses=documented(401, 403, 404),
+)
+def delete_upload(upload_id: str, found: Editor, wired: Wired) -> Response:
+    """Give an upload up. A document that it became stays."""
+    with wired.parts.db.begin() as session:
+        gone = resumable.cancel(session, found.scope, upload_id)
+        audit.record(session, found.who, "upload.delete", upload_id, {"collection_id": gone.collection_id})
+    return Response(status_code=204, headers=VERSION)
+
+
+def _at(wired: Wiring, found: Asker, upload_id: str, offset: int) -> PartialUpload:
+    with wired.parts.db.read() as session:
+        return resumable.at(session, found.scope, upload_id, offset)
+
+
+def _append(wired: Wiring, found: Asker, upload: PartialUpload, content: bytes) -> PartialUpload:
+    """Keep a part and count it; the last one together with the document."""
+    parts = wired.parts
+    part = resumable.store(parts.db, parts.blobs, found.scope, upload.id, upload.offset, content)
+    if upload.offset + len(content) == upload.length:
+        return _accept(wired, found, upload, part)
+    with parts.db.begin() as session:
+        return resumable.advance(session, found.scope, upload.id, part, kept=_kept(wired))
+
+
+def _accept(wired: Wiring, found: Asker, upload: PartialUpload, part: str) -> PartialUpload:
+    parts = wired.parts
+    with TemporaryFile() as file:
+        resumable.assemble(parts.db, parts.blobs, upload.id, part, file)
+        file.seek(0)
+        kind = media.check_upload(upload.filename, file.read(intake.HEAD))
+        kept = uploads.keep(parts.db, parts.blobs, file)
+    document = Upload(upload.filename, kind.name, kept, upload.external_id, upload.meta, upload.grants)
+    with parts.db.begin() as session:
+        uploads.refer(session, kept)
+        accepted = documents.accept(session, found.scope, upload.collection_id, document)
+        done = resumable.advance(session, found.scope, upload.id, part, kept=_kept(wired))
+        resumable.end(done, accepted)
+        detail = {
+            "collection_id": done.collection_id,
+            "version": accepted.version,
+            "outcome": accepted.outcome,
+        }
+        audit.record(session, found.who, "document.upload", accepted.document_id, detail)
+        return done
+
+
+def _kept(wired: Wiring) -> timedelta:
+    return timedelta(hours=wired.parts.settings.upload_expiry_hours)
+
+
+def _headers(upload: PartialUpload) -> dict[str, str]:
+    expires = format_datetime(upload.expires_at, usegmt=True)
+    headers = VERSION | {"Upload-Offset": str(upload.offset), "Upload-Expires": expires}
+    if upload.outcome is not None:
+        headers["Ibid-Document-Id"] = upload.outcome["id"]
+        if upload.outcome["job_id"]:
+            headers["Ibid-Job-Id"] = upload.outcome["job_id"]
+    return headers
+
+
+def _metadata(header: str) -> dict[str, Any]:
+    """The pairs of tus: a name, a blank, and the value in Base64."""
+    pairs = {}
+    for pair in header.split(","):
+        name, _, encoded = pair.strip().partition(" ")
+        if not name:
+            continue
+        try:
+            pairs[name] = base64.b64decode(encoded, validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+            raise BadUploadMetadata(
+                "Upload-Metadata is not a list of names with values in Base64 of UTF-8.",
+                param="Upload-Metadata",
+            ) from error
+    return pairs

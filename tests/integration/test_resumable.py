@@ -1,0 +1,194 @@
+"""Uploads in parts: the real client of tus against a real server that is killed, and the rules at the door."""
+
+import base64
+import hashlib
+import io
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import select
+from tusclient.client import TusClient
+from tusclient.exceptions import TusCommunicationError
+
+from api.routes.resumable import PART
+from ibid import resumable
+from ibid.clock import now
+from ibid.db.tables import UploadPart
+from tests.door import LEAVE, Door
+from tests.running import ADMIN_KEY, await_jobs, eventually, new_collection, serving
+
+OCTETS = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
+
+
+def announced(length: int, **metadata: str) -> dict[str, str]:
+    pairs = (f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items())
+    return {"Upload-Length": str(length), "Upload-Metadata": ",".join(pairs), "Tus-Resumable": "1.0.0"}
+
+
+def begun(door: Door, collection: str, length: int, key: str = "", **metadata: str) -> str:
+    made = door.post(f"/v1/collections/{collection}/uploads", key=key, headers=announced(length, **metadata))
+    assert made.status_code == 201, made.text
+    assert made.headers["location"] == f"/v1/uploads/{made.json()['id']}"
+    return str(made.headers["location"])
+
+
+def patch(door: Door, location: str, offset: int, content: bytes, key: str = ""):
+    headers = OCTETS | {"Upload-Offset": str(offset)}
+    return door.call("PATCH", location, key=key, content=content, headers=headers)
+
+
+def offset_of(door: Door, location: str) -> int:
+    return int(door.call("HEAD", location).headers["upload-offset"])
+
+
+class TestParts:
+    def test_become_a_document_that_is_a_no_op_the_second_time(self, door: Door) -> None:
+        collection = door.collection("parts")
+        content = LEAVE.encode()
+        for outcome in ("created", "unchanged"):
+            location = begun(
+                door, collection, len(content), filename="leave.txt", external_id="l-1", metadata='{"a": 1}'
+            )
+            assert patch(door, location, 0, content[:30]).headers["upload-offset"] == "30"
+            assert offset_of(door, location) == 30
+            done = patch(door, location, 30, content[30:])
+            assert done.status_code == 204
+            became = door.get(location).json()["outcome"]
+            assert (became["outcome"], became["id"]) == (outcome, done.headers["ibid-document-id"])
+        (document,) = door.get(f"/v1/collections/{collection}/documents").json()["data"]
+        assert (document["external_id"], document["metadata"], document["version"]) == ("l-1", {"a": 1}, 1)
+        assert document["sha256"] == hashlib.sha256(content).hexdigest()
+
+    def test_wrong_offset_changes_nothing(self, door: Door) -> None:
+        location = begun(door, door.collection("offsets"), 20, filename="a.txt")
+        patch(door, location, 0, b"0123456789")
+        for offset in (0, 9, 11):
+            assert door.code(patch(door, location, offset, b"x")) == (409, "offset_mismatch")
+        assert offset_of(door, location) == 10
+
+    def test_more_than_announced_is_refused(self, door: Door) -> None:
+        location = begun(door, door.collection("longer"), 5, filename="a.txt")
+        assert door.code(patch(door, location, 0, b"0123456789")) == (413, "too_large")
+        assert offset_of(door, location) == 0
+
+    def test_what_is_no_pdf_is_refused_at_its_end(self, door: Door) -> None:
+        collection = door.collection("liars")
+        location = begun(door, collection, 4, filename="a.pdf")
+        assert door.code(patch(door, location, 0, b"none")) == (415, "unsupported_type")
+        assert door.get(f"/v1/collections/{collection}/documents").json()["data"] == []
+
+    @pytest.mark.parametrize(
+        ("length", "name", "status", "code"),
+        [
+            (0, "a.txt", 422, "empty_file"),
+            (2**40, "a.txt", 413, "too_large"),
+            (5, "a.xyz", 415, "unsupported_type"),
+            (5, "../a.txt", 422, "bad_name"),
+        ],
+    )
+    def test_refused_before_a_byte_is_sent(
+        self, door: Door, length: int, name: str, status: int, code: str
+    ) -> None:
+        headers = announced(length, filename=name)
+        assert door.code(door.post(f"/v1/collections/{_shared(door)}/uploads", headers=headers)) == (
+            status,
+            code,
+        )
+
+    def test_metadata_that_is_no_base64(self, door: Door) -> None:
+        headers = {"Upload-Length": "5", "Upload-Metadata": "filename ***"}
+        made = door.post(f"/v1/collections/{_shared(door)}/uploads", headers=headers)
+        assert door.code(made) == (400, "bad_upload_metadata")
+
+    def test_nobody_sees_another_keys_upload(self, door: Door) -> None:
+        mine, theirs = door.key("editor"), door.key("editor")
+        location = begun(door, _shared(door), 5, mine, filename="a.txt")
+        for key in (theirs, ""):
+            assert door.code(door.get(location, key=key)) == (404, "upload_not_found")
+            assert door.call("HEAD", location, key=key).status_code == 404
+            assert door.code(patch(door, location, 0, b"x", key)) == (404, "upload_not_found")
+            assert door.code(door.delete(location, key=key)) == (404, "upload_not_found")
+        assert door.call("HEAD", location, key=None).status_code == 401
+        assert patch(door, location, 0, b"x", mine).status_code == 204
+
+    def test_given_up_or_expired_is_gone_with_its_bytes(self, door: Door) -> None:
+        given_up = begun(door, _shared(door), 5, filename="a.txt")
+        expired = begun(door, _shared(door), 5, filename="b.txt")
+        for location in (given_up, expired):
+            patch(door, location, 0, b"x")
+        assert door.delete(given_up).status_code == 204
+        assert door.call("HEAD", given_up).status_code == 404
+        resumable.remove_expired(door.parts.db, door.parts.blobs, now())
+        assert door.call("HEAD", expired).status_code == 200
+        resumable.remove_expired(door.parts.db, door.parts.blobs, now() + timedelta(hours=25))
+        assert door.call("HEAD", expired).status_code == 404
+        with door.parts.db.read() as session:
+            assert session.scalars(select(UploadPart.id)).all() == []
+        assert [key for key in door.parts.blobs.keys() if key.startswith("parts/")] == []  # noqa: SIM118 - the port's
+
+
+def _shared(door: Door) -> str:
+    names = {each["name"] for each in door.get("/v1/collections").json()["data"]}
+    return "shared" if "shared" in names else door.collection("shared")
+
+
+@pytest.mark.slow
+def test_survives_kills_of_the_server(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    content = "\n\n".join(
+        f"Paragraph {n} of the long report, {chance.random()}." for n in range(9000)
+    ).encode()
+    stream = io.BytesIO(content)
+    with serving(tmp_path / "server", IBID_EMBEDDER="hashing") as server:
+        with server.client() as client:
+            new_collection(client, "long")
+        tus = TusClient(f"{server.url}/v1/collections/long/uploads", {"Authorization": f"Bearer {ADMIN_KEY}"})
+        uploader = tus.uploader(
+            file_stream=stream,
+            chunk_size=chance.randrange(9_000, 20_000),
+            metadata={"filename": "report.txt"},
+        )
+        for _ in range(2):
+            for _ in range(chance.randrange(1, 5)):
+                uploader.upload_chunk()
+            server.kill()
+            with pytest.raises((TusCommunicationError, requests.ConnectionError)):
+                uploader.upload_chunk()
+            server.start()
+            uploader.offset = uploader.get_offset()
+            assert 0 < uploader.offset < len(content), seed
+        uploader.upload()
+        with server.client() as client:
+            became = client.get(uploader.url).json()["outcome"]
+            await_jobs(client, [became["job_id"]])
+            original = client.get(f"/v1/documents/{became['id']}/versions/1/original").content
+            assert hashlib.sha256(original).digest() == hashlib.sha256(content).digest(), seed
+
+
+@pytest.mark.slow
+def test_parts_of_a_request_that_broke_are_kept(tmp_path: Path) -> None:
+    with serving(tmp_path / "server", IBID_EMBEDDER="hashing") as server, server.client() as client:
+        new_collection(client, "broken")
+        length = 3 * PART
+        made = client.post("/v1/collections/broken/uploads", headers=announced(length, filename="a.txt"))
+        location = made.headers["location"]
+
+        def offset() -> int:
+            with server.client() as another:
+                return int(another.head(location).headers["upload-offset"])
+
+        def breaking() -> Iterator[bytes]:
+            yield b"x" * (PART + 1000)
+            eventually(offset, within=20)
+            raise ConnectionResetError
+
+        headers = OCTETS | {"Upload-Offset": "0", "Content-Length": str(length)}
+        with pytest.raises(ConnectionResetError):
+            client.patch(location, content=breaking(), headers=headers)
+        stands = offset()
+        assert PART <= stands <= PART + 1000
