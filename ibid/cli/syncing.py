@@ -130,13 +130,14 @@ def _unlistable(error: OSError) -> NoReturn:
 
 
 def _documents(client: httpx.Client, collection: str, *, create: bool) -> dict[str, dict[str, Any]]:
-    """The documents of the collection by what identifies them there."""
+    """The documents of the collection that have an external id, as those of a sync have, by it."""
     path = f"/v1/collections/{collection}"
     if create:
         ensure_collection(client, collection)
     elif client.get(path).status_code == httpx.codes.NOT_FOUND:
         return {}
-    return {found["external_id"] or found["name"]: found for found in pages(client, f"{path}/documents")}
+    listed = pages(client, f"{path}/documents")
+    return {found["external_id"]: found for found in listed if found["external_id"]}
 
 
 def _plan(
@@ -215,7 +216,7 @@ def _deletes(client: httpx.Client, gone: Sequence[Mapping[str, Any]]) -> list[Ou
     outcomes = []
     for document in gone:
         response = client.delete(f"/v1/documents/{document['id']}")
-        name = document["external_id"] or document["name"]
+        name = document["external_id"]
         if response.status_code != httpx.codes.NOT_FOUND:  # then somebody else deleted it meanwhile
             outcomes.append({"name": name, "outcome": "deleted", "job_id": json_of(response)["job_id"]})
     return outcomes
@@ -225,7 +226,7 @@ def _tell(plan: Plan) -> None:
     for verb, names in {
         "add": [file.external_id for file in plan.new],
         "change": [file.external_id for file in plan.changed],
-        "delete": [document["external_id"] or document["name"] for document in plan.gone],
+        "delete": [document["external_id"] for document in plan.gone],
     }.items():
         for name in names:
             out.print(f"{verb} {escape(str(name))}")

@@ -42,10 +42,10 @@ class Mirror:
         return done.returncode, done.stdout + done.stderr
 
     def documents(self) -> dict[str, int]:
-        """The number of the newest version of each, by what identifies it."""
+        """The number of the newest version of each, by its external id, or by its name and that it is one."""
         with self.server.client() as client:
             listed = client.get(f"/v1/collections/{self.collection}/documents", params={"limit": 200}).json()
-        return {each["external_id"] or each["name"]: each["version"] for each in listed["data"]}
+        return {each["external_id"] or f"name:{each['name']}": each["version"] for each in listed["data"]}
 
     def ingest_count(self) -> int:
         """How many jobs of uploading there ever were."""
@@ -129,11 +129,11 @@ class TestRemoving:
             assert client.post(path, json={"name": "mine.txt", "text": "By hand."}).status_code == 202
         mirror.write(mine="By sync.")
         mirror.sync()
-        assert mirror.documents() == {"a.txt": 1, "mine.txt": 2}
+        assert mirror.documents() == {"a.txt": 1, "mine.txt": 1, "name:mine.txt": 1}
         (mirror.folder / "mine.txt").unlink()
         (mirror.folder / "a.txt").rename(mirror.folder / "z.txt")
         mirror.sync()
-        assert mirror.documents() == {"z.txt": 1, "mine.txt": 2}
+        assert mirror.documents() == {"z.txt": 1, "name:mine.txt": 1}
 
     def test_too_many_stop_it_before_it_changes_anything(self, mirror: Mirror) -> None:
         mirror.write(**{f"file{n}": f"Number {n}." for n in range(12)})
