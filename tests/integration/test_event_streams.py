@@ -359,13 +359,13 @@ class TestAnswer:
         run(parts, test)
 
     def test_that_is_watched_goes_on(self, parts: Parts) -> None:
-        parts = replace(parts, settings=parts.settings.model_copy(update={"answer_unwatched_seconds": 1.0}))
+        parts = replace(parts, settings=parts.settings.model_copy(update={"answer_unwatched_seconds": 3.0}))
 
         async def test(service: Service) -> None:
             model = Slow(FIRST)
             question = await asked(service, model)
             async with service.stream("POST", "/v1/answers", question | {"stream": True}) as stream:
-                for _ in range(6):  # one every third of a second: twice as long as an unwatched answer lives
+                for _ in range(11):  # one every third of a second: longer than an unwatched answer lives
                     await stream.until("heartbeat")
                 for _ in range(2):
                     model.may.release()
