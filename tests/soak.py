@@ -318,7 +318,11 @@ def main() -> None:
                 log.error("the server's log: %s", server.log.read_text()[-4000:])
             end_family(server.process)
     log.info("kills: %s", dict(report.kills))
-    log.info("ended: %s, settled %.1f s after the last kill", dict(report.states), report.settled_seconds)
+    log.info(
+        "ended: %s, settled %.1f s after the last document was accepted",
+        dict(report.states),
+        report.settled_seconds,
+    )
     for sentence in report.wrong:
         log.error("%s", sentence)
     raise SystemExit(1 if report.wrong else 0)

@@ -2,14 +2,13 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from ibid import deaths
 from ibid.bootstrap import Parts
 from ibid.claims import hand_back, may_write, release
 from ibid.errors import IbidError
@@ -132,7 +131,7 @@ class Supervisor:
 
     def _one_life(self, place: int) -> int:
         """Start a worker and wait for its end; its pipe ends with this process, so that no orphan stays."""
-        before = memory_kills()
+        before = deaths.memory_kills()
         reading, writing = os.pipe()
         environment = os.environ | {lifeline.VARIABLE: str(reading)}
         try:
@@ -156,18 +155,5 @@ class Supervisor:
             ended = process.wait()
         finally:
             os.close(writing)
-        # Killed, and not for want of memory: it was somebody outside, and no document.
-        outside = (
-            ended in {0, -signal.SIGKILL, -signal.SIGTERM} and before is not None and before == memory_kills()
-        )
-        self._release(process.pid, blame=not outside)
+        self._release(process.pid, blame=not deaths.from_outside(ended, before))
         return ended
-
-
-def memory_kills() -> int | None:
-    """How many processes this machine has killed for want of memory; None where it does not say."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import ingest
+from ibid import deaths
 from ibid.errors import IbidError
 from ibid.media import UnsupportedType
 from ibid.settings import Settings
@@ -117,8 +118,9 @@ class ParseServer:
             ) from error
         except (OSError, ValueError, KeyError) as error:
             self._stop()
-            # It reads no document itself, its children do: this is no fault of the document.
-            raise ParsersUnavailable("The parse server died; another one is started.") from error
+            if deaths.from_outside(running.process.returncode, running.memory_kills):
+                raise ParsersUnavailable("The parse server was killed; another one is started.") from error
+            raise ParserDied("The parse server died on this document. Try it again.") from error
         self.peak_bytes = int(outcome.get("peak_bytes", 0))
         if "code" in outcome:
             raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
@@ -135,6 +137,7 @@ class _Running:
 
     def __init__(self, log_format: str) -> None:
         self.owner = os.getpid()
+        self.memory_kills = deaths.memory_kills()
         # The server removes it when it ends; this process does if the server could not.
         self._folder = tempfile.mkdtemp(prefix="ibid-parse-")
         ours, theirs = socket.socketpair()
