@@ -1,4 +1,4 @@
-"""Documents inside documents, such as the attachments of a mail: accepted when their parent is read, gone with it."""
+"""Documents inside documents, such as the attachments of a mail: accepted when their parent goes live, gone with it."""
 
 from datetime import timedelta
 from typing import Final
@@ -58,10 +58,8 @@ def depth(session: Session, document: Document) -> int:
 
 
 def accept(session: Session, parent: Document, version: Version, *, grace: timedelta | None) -> None:
-    """Make the documents inside a locked one those of its newest version; doing it twice changes nothing."""
-    if version.parse_key is None or documents.existing(session, parent.id).id != version.id:
-        return
-    rows = [] if depth(session, parent) >= DEEPEST else of_parse(session, version.parse_key)
+    """Make the documents inside a locked one those of a version; doing it twice changes nothing."""
+    rows = [] if depth(session, parent) >= DEEPEST else of_parse(session, version.parse_key or "")
     had = {child.identity: child for child in documents.inside(session, parent.id)}
     seen: dict[str, int] = {}
     for row in rows:

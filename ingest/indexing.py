@@ -188,16 +188,13 @@ def _record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
         raise
 
 
-def living(session: Session, version_id: str, *, alone: bool = False) -> tuple[Version, Document]:
-    """The version and its document, locked against a delete until the transaction ends; else `VersionGone`.
-
-    With `alone`, locked against every other transaction.
-    """
+def living(session: Session, version_id: str) -> tuple[Version, Document]:
+    """The version and its document, locked against a delete until the transaction ends; else `VersionGone`."""
     found = session.execute(
         select(Version, Document)
         .join(Document, Document.id == Version.document_id)
         .where(Version.id == version_id, Document.deleted_at.is_(None))
-        .with_for_update(of=Document, read=not alone)
+        .with_for_update(of=Document, read=True)
     ).one_or_none()
     if found is None:
         raise VersionGone("The document was deleted while it was being stored.")

@@ -1,9 +1,11 @@
 """The end of an ingest: the version becomes what readers see, in one commit, once every generation holds it."""
 
+from datetime import timedelta
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import claims, documents, generations, outbox
+from ibid import children, claims, documents, generations, outbox
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
@@ -22,10 +24,14 @@ def lacking(session: Session, held: Claim) -> list[Generation]:
 def publish(tools: Tools, held: Claim) -> bool:
     """Make the version live and supersede the former one; False if a generation appeared that lacks it.
 
-    Does nothing when a newer version is live already, or when this one is (an attempt after a crash).
+    The files inside become documents in the same commit, and those that are no longer inside go: a version that
+    fails takes nothing from readers of the one before. Does nothing when a newer version is live already, or when
+    this one is (an attempt after a crash).
     """
     with tools.db.begin() as session:
         generations.lock_collection(session, held.collection_id)
+        version = session.get_one(Version, held.version_id)
+        children.hold(session, version.parse_key or "")
         document = session.scalars(
             select(Document).where(Document.id == held.document_id).with_for_update()
         ).one()
@@ -34,25 +40,27 @@ def publish(tools: Tools, held: Claim) -> bool:
         claims.check(session, held)
         if lacking(session, held):
             return False
-        version = session.get_one(Version, held.version_id)
         live = session.get(Version, document.current_version_id) if document.current_version_id else None
         if live is None or live.number < version.number:
-            moment = now()
-            version.live_from = moment
-            document.current_version_id, document.updated_at = version.id, moment
-            if live is not None:
-                live.live_to = moment
-            outbox.announce_document(
-                session,
-                "ready",
-                document.collection_id,
-                document.id,
-                version=version.number,
-                job_id=held.id,
-            )
+            _go_live(session, held, document, version, live)
+            grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
+            children.accept(session, document, version, grace=grace)
         elif version.live_from is None:  # overtaken before it was ever seen: superseded at once
             version.live_from = version.live_to = now()
     return True
+
+
+def _go_live(
+    session: Session, held: Claim, document: Document, version: Version, former: Version | None
+) -> None:
+    moment = now()
+    version.live_from = moment
+    document.current_version_id, document.updated_at = version.id, moment
+    if former is not None:
+        former.live_to = moment
+    outbox.announce_document(
+        session, "ready", document.collection_id, document.id, version=version.number, job_id=held.id
+    )
 
 
 def restrict_points(tools: Tools, held: Claim) -> tuple[str, ...] | None:

@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +19,6 @@ from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, Version
 from ibid.layout import encode_layout
 from ibid.types import Attachment, Parsed
 from ibid.uploads import Kept
-from ingest.indexing import living
 from ingest.parsing.registry import parser_fingerprint
 from ingest.tools import Tools
 
@@ -52,16 +50,6 @@ def read(tools: Tools, held: Claim) -> None:
         claims.check(session, held)
         _keep(session, key, parsed, seconds, [row for row, _ in found])
         session.get_one(Version, held.version_id).parse_key = key
-
-
-def take_children(tools: Tools, held: Claim) -> None:
-    """Make the files inside the claim's version documents of their own; also where its text was kept from before."""
-    grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
-    with tools.db.begin() as session:
-        children.hold(session, session.get_one(Version, held.version_id).parse_key or "")
-        version, parent = living(session, held.version_id or "", alone=True)
-        claims.check(session, held)
-        children.accept(session, parent, version, grace=grace)
 
 
 def _kept(tools: Tools, ordinal: int, item: Attachment) -> tuple[dict[str, Any], Kept | None]:

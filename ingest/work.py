@@ -72,7 +72,6 @@ def _read(tools: Tools, held: Claim) -> None:
     if live is not None:
         publishing.restrict_points(tools, held)
     reading.read(tools, held)
-    reading.take_children(tools, held)
 
 
 def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:

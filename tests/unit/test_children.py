@@ -1,4 +1,4 @@
-"""Documents inside documents: accepted with their parent's reading, like it in rights, gone with it."""
+"""Documents inside documents: accepted when their parent goes live, like it in rights, gone with it."""
 
 import re
 from dataclasses import replace
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from ibid import access, children, documents, uploads, versions
+from ibid import access, children, documents, jobs, uploads, versions
 from ibid.bootstrap import Parts
 from ibid.clock import now
-from ibid.db.tables import AttachmentRow, Blob, Parse
+from ibid.db.tables import AttachmentRow, Blob, Document, Parse
 from ibid.documents import DocumentView
 from ibid.types import Attachment, Parsed, Scope
 from ingest import reading
+from ingest.work import work
 from tests.unit.shop import PlainReader, Shop
 
 
@@ -70,11 +71,27 @@ class TestAccept:
 
     def test_twice_makes_no_more(self, shop: Shop) -> None:
         mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        with shop.parts.db.begin() as session:
+            parent = session.get_one(Document, mail.document_id)
+            children.accept(session, parent, documents.existing(session, parent.id), grace=None)
+        assert len(inside(shop, mail.document_id)) == 2
+        assert all(child.version == 1 for child in inside(shop, mail.document_id))
+
+    def test_a_version_that_never_goes_live_takes_and_brings_nothing(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        before = inside(shop, mail.document_id)
+        newer = shop.upload("New.\n\na.txt: Changed.\n\nd.txt: Another one.", "mail.txt")
         (held,) = shop.claim()
         reading.read(shop.tools, held)
-        reading.take_children(shop.tools, held)
-        reading.take_children(shop.tools, held)
-        assert len(inside(shop, mail.document_id)) == 2
+        assert inside(shop, mail.document_id) == before
+        with shop.parts.db.begin() as session:
+            jobs.cancel(session, shop.scope, newer.job_id or "")
+        work(shop.tools, [held])
+        shop.work()
+        assert (shop.state(newer.job_id), shop.live(mail.document_id)) == ("cancelled", 1)
+        assert inside(shop, mail.document_id) == before
 
     def test_where_the_text_was_kept_from_before(self, shop: Shop) -> None:
         shop.upload(MAIL, "mail.txt")
