@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from ibid import access, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
-from ibid.db.tables import Collection, Document, Job
+from ibid.db.tables import Collection, Document, Job, Version
 from ibid.errors import Conflict, Limited, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
@@ -30,6 +30,12 @@ class JobEnded(Conflict):
     """The job has ended, so it cannot be cancelled."""
 
     code = "job_ended"
+
+
+class AlreadyLive(Conflict):
+    """Readers have what the job has read, so it is too late to cancel it."""
+
+    code = "already_live"
 
 
 class JobNotRetryable(Conflict):
@@ -210,13 +216,17 @@ def several(session: Session, scope: Scope, ids: Sequence[str]) -> list[Job]:
 
 
 def cancel(session: Session, scope: Scope, job_id: str) -> Job:
-    """Cancel at once when queued, at the next step when running."""
+    """Cancel at once when queued, at the next step when running; raises `AlreadyLive` once readers have the version."""
     get(session, scope, job_id)
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
     if job.state in TERMINAL:
         raise JobEnded(f"Job {job_id} has already ended as {job.state}.")
     if job.kind == JobKind.PURGE:
         raise JobEnded("A deletion cannot be cancelled: its document is already gone for readers.")
+    if job.kind == JobKind.INGEST and session.scalar(_live_from(job.version_id)) is not None:
+        raise AlreadyLive(
+            "Readers have this version already. Delete the document, or restore the version before it."
+        )
     job.cancel_requested = True
     job.revision += 1
     if job.state == JobState.QUEUED:  # a running one ends at its next step
@@ -261,6 +271,10 @@ def requeue(session: Session, job: Job) -> None:
     job.not_before = moment(session)
     job.request_id = logs.current_request() or job.request_id
     session.info["work"] = True
+
+
+def _live_from(version_id: str | None) -> Select[datetime | None]:
+    return select(Version.live_from).where(Version.id == version_id)
 
 
 def cancel_for(session: Session, *, collection_id: str, document_id: str | None = None) -> datetime | None:

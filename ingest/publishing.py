@@ -30,12 +30,13 @@ def publish(tools: Tools, held: Claim) -> bool:
     """
     with tools.db.begin() as session:
         generations.lock_collection(session, held.collection_id)
-        version = session.get_one(Version, held.version_id)
-        children.hold(session, version.parse_key or "")
+        version = session.get(Version, held.version_id)
+        if version is not None:
+            children.hold(session, version.parse_key or "")
         document = session.scalars(
             select(Document).where(Document.id == held.document_id).with_for_update()
         ).one()
-        if document.deleted_at is not None:
+        if version is None or document.deleted_at is not None:
             raise VersionGone(f"Document {document.id} was deleted; its version is not published.")
         claims.check(session, held)
         if lacking(session, held):

@@ -93,7 +93,9 @@ def start_worker(server: Server) -> subprocess.Popen[bytes]:
 
 
 class TestMainJob(MainJob):
-    """The same steps as in standalone mode."""
+    """The same steps as in standalone mode, where a hundred questions are asked."""
+
+    questions = 25
 
 
 class TestTopology:

@@ -1,7 +1,9 @@
 """A collection with in-memory stores and a real database, and the moves of the worker that reads into it."""
 
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Job
 from ibid.documents import Accepted, Upload
-from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
+from ibid.types import Attachment, Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest.tools import Tools
 from ingest.work import work
 
@@ -42,6 +44,20 @@ class PlainReader:
         return Parsed(text, tuple(elements), (), ParseReport("plain", elements=len(elements)))
 
 
+class MailReader(PlainReader):
+    """A paragraph `name: text` is a file inside, in which ` / ` parts its paragraphs, ` // ` those of what is inside it."""
+
+    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+        parsed = super().parse(path, filename, media_type)
+        found = [part.split(": ", 1) for part in parsed.text.split("\n\n") if ": " in part]
+        inside = tuple(Attachment(name, _unfolded(text)) for name, text in found)
+        return replace(parsed, attachments=inside)
+
+
+def _unfolded(text: str) -> bytes:
+    return re.sub(r" (/+) ", lambda found: f" {found[1][1:]} " if found[1][1:] else "\n\n", text).encode()
+
+
 class Shop:
     """A collection, a reader and a worker's moves."""
 
@@ -52,6 +68,11 @@ class Shop:
             self.collection = collections.create(
                 session, name="facts", description="", grants=None, recipe=parts.recipe()
             ).id
+
+    def use(self, reader: PlainReader) -> None:
+        """Read with another reader from now on."""
+        self.reader = reader
+        self.tools = replace(self.tools, reader=reader)
 
     def upload(self, text: str, name: str = "bridge.txt", **described: object) -> Accepted:
         kept = uploads.keep(self.parts.db, self.parts.blobs, io.BytesIO(text.encode()))

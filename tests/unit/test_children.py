@@ -1,9 +1,6 @@
 """Documents inside documents: accepted when their parent goes live, like it in rights, gone with it."""
 
-import re
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -13,31 +10,16 @@ from ibid.bootstrap import Parts
 from ibid.clock import now
 from ibid.db.tables import AttachmentRow, Blob, Document, Parse
 from ibid.documents import DocumentView
-from ibid.types import Attachment, Parsed, Scope
+from ibid.types import Scope
 from ingest import reading
 from ingest.work import work
-from tests.unit.shop import PlainReader, Shop
-
-
-class MailReader(PlainReader):
-    """A paragraph `name: text` is a file inside, in which ` / ` parts its paragraphs, ` // ` those of what is inside it."""
-
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        parsed = super().parse(path, filename, media_type)
-        found = [part.split(": ", 1) for part in parsed.text.split("\n\n") if ": " in part]
-        inside = tuple(Attachment(name, _unfolded(text)) for name, text in found)
-        return replace(parsed, attachments=inside)
-
-
-def _unfolded(text: str) -> bytes:
-    return re.sub(r" (/+) ", lambda found: f" {found[1][1:]} " if found[1][1:] else "\n\n", text).encode()
+from tests.unit.shop import MailReader, Shop
 
 
 @pytest.fixture
 def shop(parts: Parts, admin: Scope) -> Shop:
     made = Shop(parts, admin)
-    made.reader = MailReader()
-    made.tools = replace(made.tools, reader=made.reader)
+    made.use(MailReader())
     return made
 
 

@@ -112,6 +112,16 @@ class TestIngest:
         assert shop.state(accepted.job_id) == JobState.CANCELLED
         assert (shop.points(), shop.live(accepted.document_id)) == (0, None)
 
+    def test_is_too_late_to_cancel_once_readers_have_it(self, shop: Shop) -> None:
+        accepted = shop.upload(FACTS)
+        shop.work()
+        shop.upload(FACTS, grants=["user:ann"])  # the same job brings the points up to date
+        assert shop.state(accepted.job_id) == JobState.QUEUED
+        with pytest.raises(jobs.AlreadyLive), shop.parts.db.begin() as session:
+            jobs.cancel(session, shop.scope, accepted.job_id or "")
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+
 
 class TestReplace:
     def test_a_new_version_takes_over_and_reuses(self, shop: Shop) -> None:
