@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +83,11 @@ class Bench:
     def pdfs(self) -> list[tuple[str, bytes]]:
         """The PDFs, the smallest first; only two of them in a quick run."""
         return sorted(datasets.contoso_files(), key=lambda file: len(file[1]))[: 2 if self.quick else None]
+
+    @cached_property
+    def abstracts(self) -> list[tuple[str, bytes]]:
+        """Small documents, of one chunk or two."""
+        return list(islice(datasets.scifact_files(), self.some(5000, 20)))
 
     @cached_property
     def questions(self) -> list[datasets.Asked]:

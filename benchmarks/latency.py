@@ -4,18 +4,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, cycle
 
 import httpx
 import numpy as np
 
 from benchmarks.bench import COLLECTION, Bench, Row, Target, cycled
+from benchmarks.ingesting import ingest
 from benchmarks.server import Server
 
 CLIENTS = (1, 8)
 SENTENCE = b"event: answer.delta"
 PERCENTILES = (50, 95)
 PATIENT = Target(2000, "less")
+UNDISTURBED = Target(2, "less")
+FILES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def measure(bench: Bench) -> list[Row]:
         asked = cycled(bench.questions, bench.some(40, 3) * min(clients, 2))
         rows += _searches(bench.server, clients, searches)
         rows += _answers(bench.server, clients, asked)
-    return rows
+    return [*rows, *_beside_ingestion(bench)]
 
 
 def together(
@@ -93,6 +96,33 @@ def _answers(server: Server, clients: int, questions: Sequence[str]) -> list[Row
         *_percentiles("first byte of an answer", clients, [one.first_byte for one in heard], note=note),
         *_percentiles("first sentence of an answer", clients, said, note=f"{len(said)} answers"),
         *_percentiles("whole answer", clients, [one.whole for one in heard], note=note, target=PATIENT),
+    ]
+
+
+def _beside_ingestion(bench: Bench) -> list[Row]:
+    """Searches by one client while files are read, and just before that."""
+    asked = cycled(bench.questions, bench.some(100, 3))
+    idle = [one.whole for one in together(bench.server, 1, asked, search)]
+    busy: list[float] = []
+    files = bench.abstracts[: bench.some(FILES, 5)]
+    with ThreadPoolExecutor(1) as pool, bench.server.client() as client:
+        reading = pool.submit(ingest, bench.server, "beside", files)
+        for question in cycle(asked):
+            if reading.done():
+                break
+            busy.append(search(client, question).whole)
+        seconds = reading.result().seconds
+    note = f"{len(busy)} searches while {len(files)} files are ingested in {seconds:.1f} s"
+    p95 = float(np.percentile(busy, 95))
+    return [
+        Row("latency", "search beside ingestion, p95, 1 client", p95, "ms", note=note),
+        Row(
+            "latency",
+            "search beside ingestion against idle, p95",
+            p95 / float(np.percentile(idle, 95)),
+            "times",
+            UNDISTURBED,
+        ),
     ]
 
 

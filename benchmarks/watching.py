@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,11 +33,21 @@ def watched(server: Server, peaks: dict[str, int]) -> Iterator[None]:
 
 def look(server: Server, peaks: dict[str, int]) -> None:
     """Raise the peaks, in bytes by role, to those of the processes that are there now."""
+    for found, size in _each(server, peak):
+        peaks[found] = max(peaks.get(found, 0), size)
+
+
+def present(server: Server) -> list[tuple[str, int]]:
+    """The role and the present resident size in bytes of each process that is there now."""
+    return list(_each(server, lambda process: int(process.memory_info().rss)))
+
+
+def _each(server: Server, size: Callable[[psutil.Process], int]) -> Iterator[tuple[str, int]]:
     roles: dict[int, str] = {}
     for process in server.family():
         try:
             found = roles[process.pid] = role(process.cmdline(), roles.get(process.ppid()))
-            peaks[found] = max(peaks.get(found, 0), peak(process))
+            yield found, size(process)
         except psutil.NoSuchProcess:
             continue
 

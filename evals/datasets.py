@@ -47,6 +47,12 @@ def squad_files() -> Iterator[tuple[str, bytes]]:
         yield f"paragraph-{number}.txt", text.encode()
 
 
+def scifact_files() -> Iterator[tuple[str, bytes]]:
+    """The abstracts, each with its title above it, as text files."""
+    for row in _rows(DATA / "scifact" / "corpus.jsonl"):
+        yield f"abstract-{row['_id']}.txt", f"{row['title']}\n\n{row['text']}".encode()
+
+
 def squad() -> tuple[list[Asked], list[Asked]]:
     """(answerable, unanswerable) questions about the paragraphs."""
     rows = list(_rows(DATA / "squad" / "questions.jsonl"))
