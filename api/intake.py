@@ -18,7 +18,8 @@ from api import models
 from api.bodies import BadForm, FormParser
 from api.models import Text
 from api.problems import not_json
-from ibid import documents, media, uploads
+from ibid import arrivals, documents, media, uploads
+from ibid.arrivals import Archive, Expected
 from ibid.blobs.directory import NO_ROOM
 from ibid.blobs.port import NoRoom
 from ibid.bootstrap import Parts
@@ -26,7 +27,6 @@ from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, TooLarge
 from ibid.principals import checked
 from ibid.types import Scope
-from ibid.uploads import BlobDied
 
 HEAD = 1024
 MOST_METADATA = 64 * 1024
@@ -78,11 +78,12 @@ class NewText(models.Request):
 
 
 class Fields(BaseModel):
-    """What a form says beside its files: JSON in `metadata` and `access`."""
+    """What a form says beside its files: JSON in `metadata` and `access`. `unpack` is about the archives among them."""
 
     external_id: ExternalId | None = None
     metadata: Json[Metadata] | None = None
     access: Json[Access] | None = None
+    unpack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,14 @@ class Delivery:
     external_id: str | None = None
     metadata: Mapping[str, Any] | None = None
     access: Sequence[str] | None = None
+    unpack: bool = False
 
     def fingerprint(self) -> str:
         """What makes two deliveries the same: every name, byte and field."""
         seen = hashlib.sha256(
-            repr((self.external_id, self.metadata, self.access)).encode("utf-8", "backslashreplace")
+            repr((self.external_id, self.metadata, self.access, self.unpack)).encode(
+                "utf-8", "backslashreplace"
+            )
         )
         for incoming in self.files:
             seen.update(
@@ -136,7 +140,7 @@ async def read_form(request: Request, *, max_file: int) -> tuple[FormData, list[
 
 def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
     """The delivery in a form; raises `NoFiles`, `BadUpload`, or a validation error for its fields."""
-    if unknown := set(form) - {"files", "external_id", "metadata", "access"}:
+    if unknown := set(form) - {"files", "external_id", "metadata", "access", "unpack"}:
         raise BadUpload(
             f"The form has unknown fields: {sorted(unknown)[:5]!a}. Files go in `files`.", param="body"
         )
@@ -153,7 +157,7 @@ def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
         for file in files
         if isinstance(file, UploadFile)
     ]
-    return Delivery(incoming, fields.external_id, fields.metadata, fields.access)
+    return Delivery(incoming, fields.external_id, fields.metadata, fields.access, fields.unpack)
 
 
 def from_json(body: bytes) -> Delivery:
@@ -173,7 +177,7 @@ def from_json(body: bytes) -> Delivery:
     )
 
 
-def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload:
+def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload | Archive:
     """Check a file for what it shows, and make its bytes durable."""
     name = documents.checked_name(incoming.name)
     if incoming.oversized or incoming.size > parts.settings.max_upload_bytes:
@@ -185,20 +189,22 @@ def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload:
         raise EmptyFile(
             f"{name} is empty. Check that it was saved.", param="text" if incoming.plain else "files"
         )
+    described = (delivery.external_id, delivery.metadata, delivery.access)
+    if delivery.unpack and media.archive(name) is not None:
+        media.check_archive(name, _head(incoming.file))
+        return Archive(name, uploads.keep(parts.db, parts.blobs, incoming.file), *described)
     kind = _kind_of_text(name) if incoming.plain else media.check_upload(name, _head(incoming.file))
     kept = uploads.keep(parts.db, parts.blobs, incoming.file)
-    return Upload(name, kind.name, kept, delivery.external_id, delivery.metadata, delivery.access)
+    return Upload(name, kind.name, kept, *described)
 
 
-def accept(session: Session, scope: Scope, collection: str, upload: Upload) -> Accepted | IbidError:
-    """Take the upload, or give the error that refuses it alone: nothing of it stays in the transaction."""
-    try:
-        with session.begin_nested():
-            return documents.accept(session, scope, collection, upload)
-    except BlobDied:
-        raise
-    except IbidError as error:
-        return error
+def accept(
+    session: Session, scope: Scope, collection: str, upload: Upload | Archive
+) -> Accepted | Expected | IbidError:
+    """Take what was kept, or give the error that refuses it alone."""
+    if isinstance(upload, Archive):
+        return arrivals.unpack(session, scope, collection, upload)
+    return arrivals.accept_alone(session, scope, collection, upload)
 
 
 def _kind_of_text(name: str) -> media.MediaType:

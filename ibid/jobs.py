@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ibid import access, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
-from ibid.db.tables import Collection, Document, Job
+from ibid.db.tables import Arrival, Collection, Document, Job
 from ibid.errors import Conflict, Limited, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
@@ -249,6 +249,8 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
         raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
     if job.kind == JobKind.REINDEX:
         raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
+    if job.kind == JobKind.UNPACK and session.get_one(Arrival, job.id).blob_id is None:
+        raise JobNotRetryable("The archive is no longer kept. Send it again.")
     requeue(session, job)
     return job
 
@@ -369,7 +371,8 @@ def _visible(scope: Scope) -> ColumnElement[bool]:
         (~deletion, access.sees_document(scope), access.sees_collection(scope)),
         (deletion, access.reaches_document(scope), access.reaches_collection(scope)),
     )
-    return or_(*(and_(kind, _of(document, collection)) for kind, document, collection in rules))
+    about = or_(*(and_(kind, _of(document, collection)) for kind, document, collection in rules))
+    return and_(access.sees_arrival(scope), about)
 
 
 def _of(document: ColumnElement[bool], collection: ColumnElement[bool]) -> ColumnElement[bool]:

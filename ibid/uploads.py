@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ibid.blobs.port import BlobStore
 from ibid.clock import new_id, now
 from ibid.db.session import Database
-from ibid.db.tables import AttachmentRow, Blob, Version
+from ibid.db.tables import Arrival, AttachmentRow, Blob, Version
 from ibid.errors import Conflict
 
 PIECE = 1024 * 1024
@@ -85,7 +85,7 @@ def refer(session: Session, kept: Kept) -> None:
 
 
 def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
-    """Mark bytes that no version and no parse refers to as dead; gives (id, key) of those to delete from the blob store."""
+    """Mark bytes that no version, no parse and no arrival refers to as dead; gives (id, key) of those to delete from the blob store."""
     dead = []
     for blob_id in sorted(blob_ids):
         blob = session.scalar(select(Blob).where(Blob.id == blob_id).with_for_update())
@@ -97,17 +97,20 @@ def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
 
 
 def _is_needed(session: Session, blob_id: str) -> bool:
-    version = select(Version.id).where(Version.blob_id == blob_id).limit(1)
-    attached = select(AttachmentRow.ordinal).where(AttachmentRow.blob_id == blob_id).limit(1)
-    return session.scalar(version) is not None or session.scalar(attached) is not None
+    version = select(Version.id).where(Version.blob_id == blob_id)
+    attached = select(AttachmentRow.parse_key).where(AttachmentRow.blob_id == blob_id)
+    arriving = select(Arrival.job_id).where(Arrival.blob_id == blob_id)
+    return any(session.scalar(those.limit(1)) is not None for those in (version, attached, arriving))
 
 
 def orphans(session: Session) -> set[str]:
     """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour."""
     referred = select(Version.blob_id).where(Version.blob_id == Blob.id)
     attached = select(AttachmentRow.blob_id).where(AttachmentRow.blob_id == Blob.id)
+    arriving = select(Arrival.job_id).where(Arrival.blob_id == Blob.id)
+    unneeded = (~those.exists() for those in (referred, attached, arriving))
     old = Blob.touched_at < now() - ORPHAN_AGE
-    return set(session.scalars(select(Blob.id).where(~referred.exists(), ~attached.exists(), old).limit(500)))
+    return set(session.scalars(select(Blob.id).where(*unneeded, old).limit(500)))
 
 
 def erase(db: Database, blobs: BlobStore, blob_ids: set[str]) -> int:

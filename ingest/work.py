@@ -12,6 +12,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from ibid import children, claims, documents, generations, logs, metrics, receipts
+from ibid.access import CollectionNotFound
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
 from ibid.db.tables import Document, Generation, Version
@@ -20,7 +21,7 @@ from ibid.embedding.registry import encoder_for
 from ibid.errors import IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
-from ingest import indexing, publishing, purging, reading, reindexing
+from ingest import indexing, publishing, purging, reading, reindexing, unpacking
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
 from ingest.tools import Stopping, Tools
@@ -37,6 +38,8 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
         ingest(tools, claims)
     elif kind is JobKind.REINDEX:
         _attempt(tools, claims[0], reindexing.reindex)
+    elif kind is JobKind.UNPACK:
+        _attempt(tools, claims[0], unpacking.unpack)
     else:
         _attempt(tools, claims[0], purging.purge)
 
@@ -185,7 +188,7 @@ def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) ->
         _stop(tools, held, error)
     except ParserDied as error:
         _count(tools, held, error)
-    except (Invalid, TooLarge, BlobMissing) as error:
+    except (Invalid, TooLarge, BlobMissing, CollectionNotFound) as error:
         _refuse(tools, held, error)
     except IbidError as error:
         _wait(tools, held, error)

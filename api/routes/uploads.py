@@ -17,6 +17,7 @@ from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
 from ibid import access, audit, documents, jobs, uploads
+from ibid.arrivals import Archive, Expected
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -25,6 +26,7 @@ from ibid.uploads import BlobDied
 router = APIRouter(prefix="/v1/collections", tags=["documents"])
 
 TRIES = 3
+Outcome = Accepted | Expected | IbidError
 
 
 class AllRefused(Invalid):
@@ -38,13 +40,16 @@ class AllRefused(Invalid):
 
 
 class Entry(models.Response):
-    """What became of one file. `job_id` is null where nothing is to do; a rejected one has a problem and no id."""
+    """What became of one file. `job_id` is null where nothing is to do; a rejected one has a problem and no id.
+
+    An archive that is being unpacked has no id either: its job counts what became of its files.
+    """
 
     id: str | None
     name: str
     version: int | None
     job_id: str | None
-    outcome: Literal["created", "updated", "unchanged", "rejected"]
+    outcome: Literal["created", "updated", "unchanged", "unpacking", "rejected"]
     problem: Problem | None = None
 
 
@@ -61,7 +66,14 @@ _FORM = {
         "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
         "metadata": {"type": "string", "description": "a JSON object"},
         "access": {"type": "string", "description": "a JSON list of user:…, group:… and key:…"},
-        "external_id": {"type": "string", "description": "with one file only"},
+        "external_id": {
+            "type": "string",
+            "description": "with one file only; of an archive, put before the path of each of its files",
+        },
+        "unpack": {
+            "type": "boolean",
+            "description": "make documents of the files in archives (zip, tar, tar.gz, tar.bz2, tar.xz)",
+        },
     },
 }
 _BODY = {
@@ -99,7 +111,11 @@ async def upload_documents(
     idempotency_key: IdempotencyKey = None,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """Upload files, or a text. Accepted means durable: the job of each reaches an end whatever is killed."""
+    """Upload files, or a text. Accepted means durable: the job of each reaches an end whatever is killed.
+
+    With `unpack`, an archive gets one job that makes a document of each file in it, with the path there as its
+    external id. What became of them is in the job's `statistics`; the documents have its id as their `batch_id`.
+    """
     arrival = _Arrival(wired, found, collection_id, request, idempotency_key)
     kind = content_type.split(";")[0].strip().lower()
     if kind == "application/json":
@@ -161,7 +177,7 @@ def _taken(
     raise AssertionError("the last try raises")
 
 
-def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | IbidError:
+def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | Archive | IbidError:
     try:
         return intake.keep(wired.parts, incoming, delivery)
     except Unavailable:
@@ -171,35 +187,38 @@ def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | Ibi
 
 
 def _outcomes(
-    session: Session, this: _Arrival, kept: Sequence[Upload | IbidError]
-) -> list[Accepted | IbidError]:
+    session: Session, this: _Arrival, kept: Sequence[Upload | Archive | IbidError]
+) -> list[Outcome]:
     """What became of each, in the order of the form; locked in an order that every form keeps."""
-    accepted = [upload for upload in kept if isinstance(upload, Upload)]
+    accepted = [upload for upload in kept if not isinstance(upload, IbidError)]
     for bytes_ in sorted((upload.kept for upload in accepted), key=lambda bytes_: bytes_.blob_id):
         uploads.refer(session, bytes_)
-    outcomes: list[Accepted | IbidError | None] = [None] * len(kept)
+    outcomes: list[Outcome | None] = [None] * len(kept)
     for place in sorted(range(len(kept)), key=lambda place: _identity(kept[place])):
         outcomes[place] = _outcome(session, this, kept[place])
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _identity(upload: Upload | IbidError) -> str:
-    if isinstance(upload, IbidError):
+def _identity(upload: Upload | Archive | IbidError) -> str:
+    if not isinstance(upload, Upload):
         return ""
     return documents.identity_of(upload.name, upload.external_id)
 
 
-def _outcome(session: Session, this: _Arrival, upload: Upload | IbidError) -> Accepted | IbidError:
+def _outcome(session: Session, this: _Arrival, upload: Upload | Archive | IbidError) -> Outcome:
     if isinstance(upload, IbidError):
         return upload
     outcome = intake.accept(session, this.found.scope, this.collection_id, upload)
     if isinstance(outcome, Accepted):
         detail = {"collection_id": this.collection_id, "version": outcome.version, "outcome": outcome.outcome}
         audit.record(session, this.found.who, "document.upload", outcome.document_id, detail)
+    elif isinstance(outcome, Expected):
+        detail = {"collection_id": this.collection_id}
+        audit.record(session, this.found.who, "archive.upload", outcome.job_id, detail)
     return outcome
 
 
-def _told(delivery: Delivery, outcomes: Sequence[Accepted | IbidError], request_id: str) -> dict[str, Any]:
+def _told(delivery: Delivery, outcomes: Sequence[Outcome], request_id: str) -> dict[str, Any]:
     """The reply's body; raises the error of a file that came alone, or `AllRefused`."""
     entries = [
         _refused(incoming.name, outcome, request_id) if isinstance(outcome, IbidError) else _accepted(outcome)
@@ -216,7 +235,9 @@ def _told(delivery: Delivery, outcomes: Sequence[Accepted | IbidError], request_
     return body
 
 
-def _accepted(outcome: Accepted) -> Entry:
+def _accepted(outcome: Accepted | Expected) -> Entry:
+    if isinstance(outcome, Expected):
+        return Entry(id=None, name=outcome.name, version=None, job_id=outcome.job_id, outcome=outcome.outcome)
     return Entry(
         id=outcome.document_id,
         name=outcome.name,
