@@ -9,7 +9,7 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, Field, Json, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, Json, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
@@ -19,17 +19,19 @@ from api.bodies import BadForm, FormParser
 from api.models import Text
 from api.problems import not_json
 from ibid import arrivals, documents, media, uploads
-from ibid.arrivals import Archive, Expected
+from ibid.arrivals import Archive, Expected, Link
 from ibid.blobs.directory import NO_ROOM
 from ibid.blobs.port import NoRoom
 from ibid.bootstrap import Parts
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, TooLarge
+from ibid.links import LONGEST_URL
 from ibid.principals import checked
 from ibid.types import Scope
 
 HEAD = 1024
 MOST_METADATA = 64 * 1024
+_OBJECT = TypeAdapter(dict[str, Any])
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
@@ -72,6 +74,16 @@ class NewText(models.Request):
 
     name: Text
     text: str
+    external_id: ExternalId | None = None
+    metadata: Metadata | None = None
+    access: Access | None = None
+
+
+class NewLink(models.Request):
+    """A document by its address, which is its external id unless another one is given."""
+
+    url: Annotated[Text, Field(min_length=1, max_length=LONGEST_URL)]
+    name: Text | None = None
     external_id: ExternalId | None = None
     metadata: Metadata | None = None
     access: Access | None = None
@@ -160,9 +172,12 @@ def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
     return Delivery(incoming, fields.external_id, fields.metadata, fields.access, fields.unpack)
 
 
-def from_json(body: bytes) -> Delivery:
-    """The delivery in a JSON body; raises `InvalidJson` or a validation error."""
+def from_json(body: bytes) -> Delivery | Link:
+    """The delivery or the address in a JSON body; raises `InvalidJson` or a validation error."""
     try:
+        if _has_url(body):
+            link = NewLink.model_validate_json(body)
+            return Link(link.url, link.name, link.external_id, link.metadata, link.access)
         text = NewText.model_validate_json(body)
     except ValidationError as error:
         if any(each["type"] == "json_invalid" for each in error.errors()):
@@ -175,6 +190,13 @@ def from_json(body: bytes) -> Delivery:
         text.metadata,
         text.access,
     )
+
+
+def _has_url(body: bytes) -> bool:
+    try:
+        return "url" in _OBJECT.validate_json(body)
+    except ValidationError:  # the model of a text says what is wrong
+        return False
 
 
 def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload | Archive:

@@ -1,7 +1,7 @@
-"""What a job brings in: an archive that it unpacks. Accepted together with the job; it goes on as whoever sent it.
+"""What a job brings in: an archive that it unpacks, or a document that it fetches from an address.
 
-The bytes of an archive are kept until the job has ended well, and those of one that failed or was cancelled for a
-while longer, so that it can be tried again.
+It is accepted together with the job, which goes on as whoever sent it. The archive or the address is kept until the
+job has ended well, and that of one that failed or was cancelled for a while longer, so that it can be tried again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,25 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import access, audit, documents, jobs, uploads
+from ibid import access, audit, documents, jobs, links, uploads
 from ibid.audit import Who
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Arrival, Blob, Job
 from ibid.documents import Accepted, Upload
-from ibid.errors import IbidError
+from ibid.errors import IbidError, Invalid
 from ibid.principals import checked
 from ibid.types import JobKind, Json, Scope
 from ibid.uploads import BlobDied, Kept
 
 AT_ONCE = 500
+LONGEST_EXTERNAL_ID = 512
+
+
+class UrlTooLong(Invalid):
+    """The address is too long to be an external id, and no other one was given."""
+
+    code = "url_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,23 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """An address of a document, by which it is known if no `external_id` is given; `name` None leaves it to the server."""
+
+    url: str
+    name: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Json] | None = None
+    grants: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """What was accepted, and the job whose end tells what became of it."""
 
     name: str
     job_id: str
-    outcome: Literal["unpacking"]
+    outcome: Literal["unpacking", "fetching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +76,7 @@ class Order:
     collection_id: str
     name: str
     blob_key: str | None
+    url: str | None
     external_id: str | None
     metadata: Mapping[str, Json] | None
     grants: Sequence[str] | None
@@ -74,6 +93,24 @@ def unpack(session: Session, scope: Scope, ref: str, archive: Archive) -> Expect
     session.add(arrival)
     session.flush()
     return Expected(archive.name, job.id, "unpacking")
+
+
+def fetch(session: Session, scope: Scope, ref: str, link: Link) -> Expected:
+    """Take the address of a document, with the job that fetches it."""
+    collection = access.collection(session, scope, ref, keep=True)
+    host = links.parsed(link.url).host
+    if len(link.external_id or link.url) > LONGEST_EXTERNAL_ID:
+        raise UrlTooLong(
+            f"The address is longer than the {LONGEST_EXTERNAL_ID} characters an external id may have. Give one.",
+            param="external_id",
+        )
+    name = "" if link.name is None else documents.checked_name(link.name)
+    job = jobs.enqueue(session, JobKind.FETCH, collection.id)
+    arrival = _arrival(scope, job, name, link.metadata, link.grants)
+    arrival.url, arrival.external_id = link.url, link.external_id
+    session.add(arrival)
+    session.flush()
+    return Expected(name or host, job.id, "fetching")
 
 
 def accept_alone(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted | IbidError:
@@ -104,6 +141,7 @@ def order(session: Session, held: Claim) -> Order:
         collection_id=found.collection_id,
         name=found.name,
         blob_key=blob.key if blob else None,
+        url=found.url,
         external_id=found.external_id,
         metadata=found.meta,
         grants=found.grants,
@@ -122,7 +160,7 @@ def record(session: Session, order: Order, held: Claim, accepted: Accepted) -> N
         "collection_id": order.collection_id,
         "version": accepted.version,
         "outcome": accepted.outcome,
-        "batch_id": held.id,
+        "brought_by": held.id,
     }
     audit.record(session, order.who, "document.upload", accepted.document_id, detail)
 
@@ -139,18 +177,15 @@ def forget(session: Session, collection_id: str) -> set[str]:
 
 def expire(session: Session, *, kept: timedelta) -> set[str]:
     """Forget what jobs that failed or were cancelled long enough ago could still have brought in."""
+    kept_still = Arrival.blob_id.is_not(None) | Arrival.url.is_not(None)
     over = select(Job.id).where(Job.id == Arrival.job_id, Job.finished_at < now() - kept)
-    return _let_go(
-        session.scalars(
-            select(Arrival).where(Arrival.blob_id.is_not(None), over.exists()).limit(AT_ONCE)
-        ).all()
-    )
+    return _let_go(session.scalars(select(Arrival).where(kept_still, over.exists()).limit(AT_ONCE)).all())
 
 
 def _let_go(found: Sequence[Arrival]) -> set[str]:
     blobs = {arrival.blob_id for arrival in found if arrival.blob_id}
     for arrival in found:
-        arrival.blob_id = arrival.external_id = arrival.meta = None
+        arrival.blob_id = arrival.url = arrival.external_id = arrival.meta = None
         arrival.name = ""
     return blobs
 

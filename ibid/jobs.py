@@ -249,8 +249,10 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
         raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
     if job.kind == JobKind.REINDEX:
         raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
-    if job.kind == JobKind.UNPACK and session.get_one(Arrival, job.id).blob_id is None:
-        raise JobNotRetryable("The archive is no longer kept. Send it again.")
+    if job.kind in {JobKind.UNPACK, JobKind.FETCH}:
+        arrival = session.get_one(Arrival, job.id)
+        if arrival.blob_id is None and arrival.url is None:
+            raise JobNotRetryable("What this job was to bring in is no longer kept. Send it again.")
     requeue(session, job)
     return job
 

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="whether webhooks may go to this machine and private networks"
     )
+    url_ingestion: bool = Field(
+        default=False, description="whether documents are fetched from addresses that editors give"
+    )
+    url_allow_private: bool = Field(
+        default=False, description="whether documents are fetched from this machine and private networks"
+    )
+    url_seconds: float = Field(60.0, gt=0, description="what fetching a document may take in all")
     sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 
     @cached_property

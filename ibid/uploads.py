@@ -1,10 +1,10 @@
 """Uploaded bytes: kept once for each content, durable before a document refers to them, removed when none does."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +17,8 @@ from ibid.errors import Conflict
 
 PIECE = 1024 * 1024
 ORPHAN_AGE = timedelta(hours=1)
+TRIES = 3
+T = TypeVar("T")
 
 
 class BlobDied(Conflict):
@@ -75,6 +77,17 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
     with db.begin() as session:
         session.execute(update(Blob).where(Blob.id == blob_id).values(dead=False, touched_at=now()))
     return Kept(blob_id, sha256, size)
+
+
+def keeping(db: Database, blobs: BlobStore, file: BinaryIO, use: Callable[[Kept], T]) -> T:
+    """What `use` makes of the file's durable bytes; again if they were removed as orphans before it referred to them."""
+    for left in reversed(range(TRIES)):
+        try:
+            return use(keep(db, blobs, file))
+        except BlobDied:
+            if not left:
+                raise
+    raise AssertionError("the last try raises")
 
 
 def refer(session: Session, kept: Kept) -> None:

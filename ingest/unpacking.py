@@ -19,7 +19,7 @@ from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid
 from ibid.media import UnsupportedType
 from ibid.types import JobState
-from ibid.uploads import BlobDied
+from ibid.uploads import Kept
 from ingest import reading
 from ingest.archives import entries
 from ingest.archives.bounds import Bounds
@@ -34,7 +34,6 @@ MOST_REFUSALS: Final = 50
 """So many refused entries are listed; the others are counted."""
 SAVED_EVERY: Final = 100
 """After so many entries, refused or not, it is said how far the job is, and whether there is room for more jobs."""
-TRIES: Final = 3
 HEAD: Final = 1024
 _IN_MEMORY: Final = 1024 * 1024
 
@@ -165,36 +164,27 @@ def _take(this: _Unpacking, entry: Entry, pieces: Iterable[bytes]) -> None:
         except UnsupportedType as error:
             this.tally.refuse(entry.path, Refusal(error.code, error.message))
         else:
-            _accept(this, entry, kind.name, file)
-
-
-def _accept(this: _Unpacking, entry: Entry, media_type: str, file: BinaryIO) -> None:
-    for left in reversed(range(TRIES)):
-        upload = _upload(this, entry, media_type, file)
-        try:
-            _accept_once(this, entry, upload)
-        except BlobDied:  # removed as an orphan at the moment it was wanted again
-            if not left:
-                raise
-        else:
-            return
+            uploads.keeping(
+                this.tools.db,
+                this.tools.blobs,
+                file,
+                lambda kept: _accept(this, entry, _upload(this, entry, kind.name, kept)),
+            )
 
 
 def _external_id(order: Order, entry: Entry) -> str:
     return entry.path if order.external_id is None else f"{order.external_id}/{entry.path}"
 
 
-def _upload(this: _Unpacking, entry: Entry, media_type: str, file: BinaryIO) -> Upload:
-    """The document, its bytes durable."""
+def _upload(this: _Unpacking, entry: Entry, media_type: str, kept: Kept) -> Upload:
     order = this.order
     external_id = _external_id(order, entry)
-    kept = uploads.keep(this.tools.db, this.tools.blobs, file)
     return Upload(
         entry.name, media_type, kept, external_id, order.metadata, order.grants, batch_id=this.held.id
     )
 
 
-def _accept_once(this: _Unpacking, entry: Entry, upload: Upload) -> None:
+def _accept(this: _Unpacking, entry: Entry, upload: Upload) -> None:
     """Accept it, or note why not, and that the entry is done with, in one transaction."""
     order, held = this.order, this.held
     tally = replace(this.tally, refusals=list(this.tally.refusals))

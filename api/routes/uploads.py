@@ -16,8 +16,8 @@ from api.once import REPLAYED, IdempotencyKey, Once, request_hash
 from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit, documents, jobs, uploads
-from ibid.arrivals import Archive, Expected
+from ibid import access, arrivals, audit, documents, jobs, links, uploads
+from ibid.arrivals import Archive, Expected, Link
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -42,14 +42,14 @@ class AllRefused(Invalid):
 class Entry(models.Response):
     """What became of one file. `job_id` is null where nothing is to do; a rejected one has a problem and no id.
 
-    An archive that is being unpacked has no id either: its job counts what became of its files.
+    What is unpacked or fetched has no id yet either: `statistics` of its job tell what became of it.
     """
 
     id: str | None
     name: str
     version: int | None
     job_id: str | None
-    outcome: Literal["created", "updated", "unchanged", "unpacking", "rejected"]
+    outcome: Literal["created", "updated", "unchanged", "unpacking", "fetching", "rejected"]
     problem: Problem | None = None
 
 
@@ -81,7 +81,9 @@ _BODY = {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": _FORM},
-            "application/json": {"schema": intake.NewText.model_json_schema()},
+            "application/json": {
+                "schema": {"anyOf": [intake.NewText.model_json_schema(), intake.NewLink.model_json_schema()]}
+            },
         },
     }
 }
@@ -111,16 +113,20 @@ async def upload_documents(
     idempotency_key: IdempotencyKey = None,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """Upload files, or a text. Accepted means durable: the job of each reaches an end whatever is killed.
+    """Upload files, a text, or the address of a document. Accepted means durable: the job of each reaches an end whatever is killed.
 
     With `unpack`, an archive gets one job that makes a document of each file in it, with the path there as its
     external id. What became of them is in the job's `statistics`; the documents have its id as their `batch_id`.
+    An address (`url`) is fetched by a job, if the operator has set `IBID_URL_INGESTION`; again, it is the same
+    document, with a new version if the bytes are others.
     """
     arrival = _Arrival(wired, found, collection_id, request, idempotency_key)
     kind = content_type.split(";")[0].strip().lower()
     if kind == "application/json":
-        delivery = await run_sync(intake.from_json, await request.body())
-        return await run_sync(_take, arrival, delivery)
+        sent = await run_sync(intake.from_json, await request.body())
+        if isinstance(sent, Link):
+            return await run_sync(_fetch, arrival, sent)
+        return await run_sync(_take, arrival, sent)
     if kind != "multipart/form-data":
         raise WrongContentType(
             "Send multipart/form-data with `files`, or application/json with `name` and `text`.",
@@ -157,6 +163,21 @@ def _take(this: _Arrival, delivery: Delivery) -> Response:
     except AllRefused as error:
         return problems.reply(error, request_id(this.request), {"documents": error.entries})
     return JSONResponse(body, 202)
+
+
+def _fetch(this: _Arrival, link: Link) -> Response:
+    """Take an address together with the saved reply."""
+    links.check_allowed(allowed=this.wired.parts.settings.url_ingestion)
+    same = request_hash(this.request, this.found, repr(link))
+    once = Once(this.wired.parts.db, this.found.holder.id, this.idempotency_key, same)
+
+    def effect(session: Session) -> Uploaded:
+        expected = arrivals.fetch(session, this.found.scope, this.collection_id, link)
+        detail = {"collection_id": this.collection_id}
+        audit.record(session, this.found.who, "document.fetch", expected.job_id, detail)
+        return Uploaded(documents=[_accepted(expected)])
+
+    return once.run(202, effect)
 
 
 def _taken(

@@ -163,7 +163,7 @@ class TestUnpack:
         shop.work()
         with shop.parts.db.read() as session:
             rows = session.scalars(select(Audit)).all()
-        assert {(row.actor, row.key_id, row.action, row.detail["batch_id"]) for row in rows} == {
+        assert {(row.actor, row.key_id, row.action, row.detail["brought_by"]) for row in rows} == {
             ("ann", "key_app", "document.upload", job_id)
         }
         assert len(rows) == 12
@@ -203,7 +203,7 @@ class TestInterruption:
     ) -> None:
         files = [*FILES[:5], ("no.mp4", b"x"), *FILES[5:], ("f/", b"")]
         job_id = send(shop, zipped(*files) if name == "a.zip" else tarred(*files), name)
-        real_keep, real_once = uploads.keep, unpacking._accept_once
+        real_keep, real_once = uploads.keep, unpacking._accept
         alive = {"n": 0}
 
         def die() -> None:
@@ -225,7 +225,7 @@ class TestInterruption:
                 die()
 
         monkeypatch.setattr(uploads, "keep", keep)
-        monkeypatch.setattr(unpacking, "_accept_once", once)
+        monkeypatch.setattr(unpacking, "_accept", once)
         attempts = until_ended(shop, job_id)
         assert attempts > 3
         assert shop.state(job_id) == JobState.PARTIALLY_SUCCEEDED
@@ -235,11 +235,11 @@ class TestInterruption:
 
     def test_late_worker_changes_nothing(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         job_id = send(shop, zipped(*FILES))
-        real = unpacking._accept_once
+        real = unpacking._accept
         (late,) = shop.claim()
 
         def once(*given: object) -> None:
-            monkeypatch.setattr(unpacking, "_accept_once", real)
+            monkeypatch.setattr(unpacking, "_accept", real)
             shop.expire_leases()
             with shop.parts.db.begin() as session:
                 claims.sweep(session, max_failures=3)
@@ -249,7 +249,7 @@ class TestInterruption:
                 real(*given)
             raise Interrupted
 
-        monkeypatch.setattr(unpacking, "_accept_once", once)
+        monkeypatch.setattr(unpacking, "_accept", once)
         with pytest.raises(Interrupted):
             work(shop.tools, [late])
         assert counts(shop, job_id)["created"] == 12
@@ -257,14 +257,14 @@ class TestInterruption:
 
     def test_told_to_stop_goes_back_and_on(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         job_id = send(shop, zipped(*FILES))
-        real = unpacking._accept_once
+        real = unpacking._accept
 
         def once(this: unpacking._Unpacking, *more: object) -> None:
             real(this, *more)
             if this.tally.taken == 5:
                 shop.tools.stopping.set()
 
-        monkeypatch.setattr(unpacking, "_accept_once", once)
+        monkeypatch.setattr(unpacking, "_accept", once)
         work(shop.tools, shop.claim())
         assert (shop.state(job_id), len(listed(shop)), shop.job(job_id).failures) == (JobState.QUEUED, 5, 0)
         shop.tools.stopping.clear()
@@ -275,7 +275,7 @@ class TestInterruption:
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job_id = send(shop, zipped(*FILES))
-        real = unpacking._accept_once
+        real = unpacking._accept
 
         def once(this: unpacking._Unpacking, *more: object) -> None:
             real(this, *more)
@@ -283,10 +283,10 @@ class TestInterruption:
                 with shop.parts.db.begin() as session:
                     jobs.cancel(session, shop.scope, job_id)
 
-        monkeypatch.setattr(unpacking, "_accept_once", once)
+        monkeypatch.setattr(unpacking, "_accept", once)
         work(shop.tools, shop.claim())
         assert (shop.state(job_id), len(listed(shop))) == (JobState.CANCELLED, 5)
-        monkeypatch.setattr(unpacking, "_accept_once", real)
+        monkeypatch.setattr(unpacking, "_accept", real)
         with shop.parts.db.begin() as session:
             jobs.retry(session, shop.scope, job_id)
         shop.work()
