@@ -1,12 +1,15 @@
 """Unpacking an archive into documents: one entry after the other, each in a transaction that also says how far it is.
 
 So an attempt goes on where the former one was killed, and what is counted is counted once. The archive is listed
-before anything is taken: one that is damaged or passes a bound is refused as a whole.
+before anything is taken: one that is damaged or passes a bound is refused as a whole. A long one gives others their
+turn now and then, as jobs of one document do.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final, cast
@@ -34,6 +37,8 @@ MOST_REFUSALS: Final = 50
 """So many refused entries are listed; the others are counted."""
 SAVED_EVERY: Final = 100
 """After so many entries, refused or not, it is said how far the job is, and whether there is room for more jobs."""
+SHARE_SECONDS: Final = 10.0
+"""After so long the job goes back into the queue if others wait."""
 HEAD: Final = 1024
 _IN_MEMORY: Final = 1024 * 1024
 
@@ -92,10 +97,13 @@ class _Unpacking:
     order: Order
     listed: list[Entry]
     tally: Tally
+    until: float
+    """When others may have their turn, by the monotonic clock."""
 
 
 def unpack(tools: Tools, held: Claim) -> None:
     """Make a document of each file of the claim's archive, and end the job."""
+    began = time.monotonic()
     with tools.db.begin() as session:
         order = arrivals.order(session, held)
         job = claims.progress(session, held, "listing", order.taken)
@@ -106,10 +114,18 @@ def unpack(tools: Tools, held: Claim) -> None:
         bounds = _bounds(tools, path)
         with opened(path, order.name, bounds) as archive:
             listed = entries.survey(archive, bounds)
-            this = _Unpacking(tools, held, order, listed, tally)
+            until = _turn_ends(began)
+            this = _Unpacking(tools, held, order, listed, tally, until)
             wanted = frozenset(entry.place for entry in listed[order.taken :] if entry.wanted)
-            _take_all(this, archive.contents(wanted))
-    _end(this)
+            whole = _take_all(this, archive.contents(wanted))
+    if whole:
+        _end(this)
+
+
+def _turn_ends(began: float) -> float:
+    """When others may have their turn: what an attempt must do again should be a small part of it."""
+    at = time.monotonic()
+    return at + max(SHARE_SECONDS, 5 * (at - began))
 
 
 def _bounds(tools: Tools, path: Path) -> Bounds:
@@ -122,7 +138,8 @@ def _bounds(tools: Tools, path: Path) -> Bounds:
     )
 
 
-def _take_all(this: _Unpacking, contents: Iterator[tuple[int, Iterator[bytes]]]) -> None:
+def _take_all(this: _Unpacking, contents: Iterator[tuple[int, Iterator[bytes]]]) -> bool:
+    """Whether all entries were seen to, and not others given their turn."""
     for entry in this.listed[this.order.taken :]:
         this.tools.go_on()
         if entry.place % SAVED_EVERY == 0:
@@ -136,6 +153,23 @@ def _take_all(this: _Unpacking, contents: Iterator[tuple[int, Iterator[bytes]]])
             if place != entry.place:
                 raise LookupError(f"entry {place} came where {entry.place} was asked for")
             _take(this, entry, pieces)
+        if time.monotonic() > this.until and _gave_way(this, entry.place + 1):
+            return False
+    return True
+
+
+def _gave_way(this: _Unpacking, taken: int) -> bool:
+    """Whether others wait, and so the job went back behind them; an attempt later goes on from here."""
+    with this.tools.db.begin() as session:
+        if not claims.waiting(session):
+            return False
+        job = claims.progress(session, this.held, "unpacking", taken, len(this.listed), "entries")
+        job.statistics = asdict(this.tally)
+        arrivals.took(session, this.held, taken)
+        claims.put_back(session, this.held, wait=timedelta())
+        session.info["work"] = True
+    log.info("the job gives others their turn")
+    return True
 
 
 def _save(this: _Unpacking, taken: int) -> None:
@@ -173,7 +207,7 @@ def _take(this: _Unpacking, entry: Entry, pieces: Iterable[bytes]) -> None:
 
 
 def _external_id(order: Order, entry: Entry) -> str:
-    return entry.path if order.external_id is None else f"{order.external_id}/{entry.path}"
+    return entry.path if order.external_id is None else f"{order.external_id.rstrip('/')}/{entry.path}"
 
 
 def _upload(this: _Unpacking, entry: Entry, media_type: str, kept: Kept) -> Upload:

@@ -111,7 +111,7 @@ class TestUnpack:
         assert listed(shop)["folder/0.txt"].live_version == 2
 
     def test_prefix_keeps_archives_apart(self, shop: Shop) -> None:
-        for prefix in ("one", "two"):
+        for prefix in ("one", "two/"):
             send(shop, zipped(("README.md", b"x")), external_id=prefix)
         send(shop, zipped(("f/" * 200 + "a.txt", b"x")), external_id="p" * 200)
         shop.work()
@@ -291,6 +291,22 @@ class TestInterruption:
             jobs.retry(session, shop.scope, job_id)
         shop.work()
         assert counts(shop, job_id)["created"] == 12
+
+    @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+    def test_others_have_their_turn(self, shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """A long archive does not keep a single file waiting; here it is too long after every entry."""
+        monkeypatch.setattr(unpacking, "_turn_ends", lambda _began: 0.0)
+        job_id = send(shop, zipped(*FILES) if name == "a.zip" else tarred(*FILES), name)
+        (held,) = shop.claim()
+        other = shop.upload(FACTS)
+        work(shop.tools, [held])
+        assert (shop.state(job_id), shop.job(job_id).progress_done) == (JobState.QUEUED, 1)
+        work(shop.tools, shop.claim())
+        assert shop.state(other.job_id) == JobState.SUCCEEDED
+        shop.work()
+        assert counts(shop, job_id)["created"] == 12
+        assert shop.job(job_id).failures == 0
+        assert {d.version for d in listed(shop).values()} == {1}
 
     def test_full_queue_is_waited_for(self, shop: Shop) -> None:
         shop.tools = replace(shop.tools, settings=settings(shop, max_queued=3))
