@@ -339,6 +339,18 @@ class TestBounds:
         with pytest.raises(Unreadable):
             Opened(tmp_path, gzip.compress(made.getvalue()), "a.tar.gz")
 
+    @pytest.mark.parametrize("dialect", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    def test_name_in_a_tar_that_is_as_long_as_a_book(self, tmp_path: Path, dialect: int) -> None:
+        content = tarred(("a/" * 100_000 + "b.txt", b"x"), format=dialect)
+        with pytest.raises(Unreadable):
+            Opened(tmp_path, content, "a.tar")
+
+    def test_what_is_not_wanted_of_a_tar_is_unpacked_and_counted(self, tmp_path: Path) -> None:
+        for files in ((("b.mp4", bytes(80 * MIB)),), ()):
+            content = gzip.compress(tarred(("a.txt", b"x"), *files) + bytes(0 if files else 80 * MIB))
+            with pytest.raises(TooLargeWhenUnpacked):
+                Opened(tmp_path, content, "a.tar.gz")
+
     def test_headers_of_a_tar_that_follow_each_other_without_end(self, tmp_path: Path) -> None:
         """Each calls tarfile again from within."""
         entry = tarfile.TarInfo("x")
