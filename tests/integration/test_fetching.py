@@ -132,10 +132,10 @@ class TestAnswers:
             with pytest.raises(FetchFailed):
                 get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
 
-    @pytest.mark.parametrize("where", ["body", "headers"])
+    @pytest.mark.parametrize("where", ["handshake", "headers", "body"])
     def test_that_drip_end_with_their_time(self, where: str) -> None:
         """Each byte comes in good time, and all of them would take for ever."""
-        over = threading.Event()
+        over, scheme = threading.Event(), "https" if where == "handshake" else "http"
         with socket.create_server(("127.0.0.1", 0)) as server:
 
             def drip() -> None:
@@ -143,6 +143,8 @@ class TestAnswers:
                 with connection:
                     connection.recv(4096)
                     begin = b"HTTP/1.1 200 OK\r\n" + (b"\r\n" if where == "body" else b"A: ")
+                    if where == "handshake":
+                        begin = b"\x16\x03\x03\x3f\x00"  # the head of a TLS record of 16,128 bytes
                     try:
                         connection.sendall(begin)
                         while not over.wait(0.02):
@@ -154,7 +156,7 @@ class TestAnswers:
             thread.start()
             try:
                 with pytest.raises(FetchFailed, match="within"):
-                    get(f"http://127.0.0.1:{server.getsockname()[1]}/", seconds=0.5)
+                    get(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/", seconds=0.5)
             finally:
                 over.set()
                 thread.join()
