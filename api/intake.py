@@ -9,7 +9,7 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, Field, Json, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, Json, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
@@ -18,18 +18,20 @@ from api import models
 from api.bodies import BadForm, FormParser
 from api.models import Text
 from api.problems import not_json
-from ibid import documents, media, uploads
+from ibid import arrivals, documents, media, uploads
+from ibid.arrivals import Archive, Expected, Link
 from ibid.blobs.directory import NO_ROOM
 from ibid.blobs.port import NoRoom
 from ibid.bootstrap import Parts
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, TooLarge
+from ibid.links import LONGEST_URL
 from ibid.principals import checked
 from ibid.types import Scope
-from ibid.uploads import BlobDied
 
 HEAD = 1024
 MOST_METADATA = 64 * 1024
+_OBJECT = TypeAdapter(dict[str, Any])
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
@@ -77,12 +79,23 @@ class NewText(models.Request):
     access: Access | None = None
 
 
+class NewLink(models.Request):
+    """A document by its address, which is its external id unless another one is given."""
+
+    url: Annotated[Text, Field(min_length=1, max_length=LONGEST_URL)]
+    name: Text | None = None
+    external_id: ExternalId | None = None
+    metadata: Metadata | None = None
+    access: Access | None = None
+
+
 class Fields(BaseModel):
-    """What a form says beside its files: JSON in `metadata` and `access`."""
+    """What a form says beside its files: JSON in `metadata` and `access`. `unpack` is about the archives among them."""
 
     external_id: ExternalId | None = None
     metadata: Json[Metadata] | None = None
     access: Json[Access] | None = None
+    unpack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +117,14 @@ class Delivery:
     external_id: str | None = None
     metadata: Mapping[str, Any] | None = None
     access: Sequence[str] | None = None
+    unpack: bool = False
 
     def fingerprint(self) -> str:
         """What makes two deliveries the same: every name, byte and field."""
         seen = hashlib.sha256(
-            repr((self.external_id, self.metadata, self.access)).encode("utf-8", "backslashreplace")
+            repr((self.external_id, self.metadata, self.access, self.unpack)).encode(
+                "utf-8", "backslashreplace"
+            )
         )
         for incoming in self.files:
             seen.update(
@@ -136,7 +152,7 @@ async def read_form(request: Request, *, max_file: int) -> tuple[FormData, list[
 
 def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
     """The delivery in a form; raises `NoFiles`, `BadUpload`, or a validation error for its fields."""
-    if unknown := set(form) - {"files", "external_id", "metadata", "access"}:
+    if unknown := set(form) - {"files", "external_id", "metadata", "access", "unpack"}:
         raise BadUpload(
             f"The form has unknown fields: {sorted(unknown)[:5]!a}. Files go in `files`.", param="body"
         )
@@ -153,12 +169,15 @@ def from_form(form: FormData, oversized: Sequence[UploadFile]) -> Delivery:
         for file in files
         if isinstance(file, UploadFile)
     ]
-    return Delivery(incoming, fields.external_id, fields.metadata, fields.access)
+    return Delivery(incoming, fields.external_id, fields.metadata, fields.access, fields.unpack)
 
 
-def from_json(body: bytes) -> Delivery:
-    """The delivery in a JSON body; raises `InvalidJson` or a validation error."""
+def from_json(body: bytes) -> Delivery | Link:
+    """The delivery or the address in a JSON body; raises `InvalidJson` or a validation error."""
     try:
+        if _has_url(body):
+            link = NewLink.model_validate_json(body)
+            return Link(link.url, link.name, link.external_id, link.metadata, link.access)
         text = NewText.model_validate_json(body)
     except ValidationError as error:
         if any(each["type"] == "json_invalid" for each in error.errors()):
@@ -173,7 +192,14 @@ def from_json(body: bytes) -> Delivery:
     )
 
 
-def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload:
+def _has_url(body: bytes) -> bool:
+    try:
+        return "url" in _OBJECT.validate_json(body)
+    except ValidationError:  # the model of a text says what is wrong
+        return False
+
+
+def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload | Archive:
     """Check a file for what it shows, and make its bytes durable."""
     name = documents.checked_name(incoming.name)
     if incoming.oversized or incoming.size > parts.settings.max_upload_bytes:
@@ -185,20 +211,22 @@ def keep(parts: Parts, incoming: Incoming, delivery: Delivery) -> Upload:
         raise EmptyFile(
             f"{name} is empty. Check that it was saved.", param="text" if incoming.plain else "files"
         )
+    described = (delivery.external_id, delivery.metadata, delivery.access)
+    if delivery.unpack and media.archive(name) is not None:
+        media.check_archive(name, _head(incoming.file))
+        return Archive(name, uploads.keep(parts.db, parts.blobs, incoming.file), *described)
     kind = _kind_of_text(name) if incoming.plain else media.check_upload(name, _head(incoming.file))
     kept = uploads.keep(parts.db, parts.blobs, incoming.file)
-    return Upload(name, kind.name, kept, delivery.external_id, delivery.metadata, delivery.access)
+    return Upload(name, kind.name, kept, *described)
 
 
-def accept(session: Session, scope: Scope, collection: str, upload: Upload) -> Accepted | IbidError:
-    """Take the upload, or give the error that refuses it alone: nothing of it stays in the transaction."""
-    try:
-        with session.begin_nested():
-            return documents.accept(session, scope, collection, upload)
-    except BlobDied:
-        raise
-    except IbidError as error:
-        return error
+def accept(
+    session: Session, scope: Scope, collection: str, upload: Upload | Archive
+) -> Accepted | Expected | IbidError:
+    """Take what was kept, or give the error that refuses it alone."""
+    if isinstance(upload, Archive):
+        return arrivals.unpack(session, scope, collection, upload)
+    return arrivals.accept_alone(session, scope, collection, upload)
 
 
 def _kind_of_text(name: str) -> media.MediaType:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
-from ibid.db.tables import Collection, CollectionGrant, Document, DocumentGrant, Version
+from ibid.db.tables import Arrival, Collection, CollectionGrant, Document, DocumentGrant, Job, Version
 from ibid.errors import NotFound
 from ibid.types import Scope
 
@@ -64,6 +64,18 @@ def reaches_document(scope: Scope) -> ColumnElement[bool]:
         )
         rules.append(or_(Document.restricted.is_(False), granted.exists()))
     return and_(*rules)
+
+
+def sees_arrival(scope: Scope) -> ColumnElement[bool]:
+    """Predicate on `Job`: what it is to bring in has no access list, or the asker sent it.
+
+    What became of an archive names the files that were refused, which are no documents with an access list to check.
+    """
+    if scope.principals is None:
+        return true()
+    own = and_(Arrival.key_id == scope.key_id, Arrival.actor == scope.actor)
+    others = select(Arrival.job_id).where(Arrival.job_id == Job.id, Arrival.restricted, ~own)
+    return ~others.exists()
 
 
 def version_live(as_of: datetime | None) -> ColumnElement[bool]:

@@ -130,15 +130,14 @@ def may_write(session: Session, job_id: str, attempt: int) -> bool:
     return session.scalar(current) is not None
 
 
-def progress(
-    session: Session, held: Claim, stage: str, done: int = 0, total: int = 0, unit: str = ""
-) -> None:
+def progress(session: Session, held: Claim, stage: str, done: int = 0, total: int = 0, unit: str = "") -> Job:
     """Say how far the job is. Progress proves that earlier lost attempts were not its own fault."""
     job = check(session, held)
-    if job.kind == JobKind.REINDEX and done > job.progress_done:
+    if job.kind in {JobKind.REINDEX, JobKind.UNPACK} and done > job.progress_done:
         job.failures = 0
     job.stage, job.progress_done, job.progress_total, job.progress_unit = stage, done, total, unit
     job.revision += 1
+    return job
 
 
 def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total: int, unit: str) -> int:

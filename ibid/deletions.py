@@ -32,11 +32,12 @@ class Filter:
     external_id: str | None = None
     before: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    batch: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.metadata and self.before is None and not (self.name or self.external_id):
+        if not self.metadata and self.before is None and not (self.name or self.external_id or self.batch):
             raise NoFilter(
-                "Say which documents: name, external_id, before or metadata.KEY. "
+                "Say which documents: name, external_id, before, batch or metadata.KEY. "
                 "To delete all of them, delete the collection."
             )
 
@@ -46,6 +47,7 @@ class Filter:
             (self.name is None or fnmatchcase(document.name, self.name))
             and (self.external_id is None or (document.external_id or "").startswith(self.external_id))
             and (self.before is None or document.updated_at < self.before)
+            and (self.batch is None or document.batch_id == self.batch)
             and all(_says(document.meta, key, value) for key, value in self.metadata.items())
         )
 

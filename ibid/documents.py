@@ -38,7 +38,10 @@ class TextNotReady(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A document as it arrives. `grants` None leaves access as it is (a new document: open)."""
+    """A document as it arrives. `grants` None leaves access as it is (a new document: open).
+
+    `batch_id` is the job that unpacked the archive it was in.
+    """
 
     name: str
     media_type: str
@@ -46,6 +49,7 @@ class Upload:
     external_id: str | None = None
     metadata: Mapping[str, Json] | None = None
     grants: Sequence[str] | None = None
+    batch_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class DocumentView:
     external_id: str | None
     collection_id: str
     parent_id: str | None
+    batch_id: str | None
     version: int
     live_version: int | None
     state: JobState
@@ -113,6 +118,7 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     collection = access.collection(session, scope, ref, keep=True)
     uploads.refer(session, upload.kept)
     document, created = _identify(session, scope, collection, upload)
+    document.batch_id = upload.batch_id
     newest = newest_of(session, document.id)
     described = _describe(session, document, upload)
     if newest is not None and newest.sha256 == upload.kept.sha256:
@@ -306,8 +312,10 @@ def children(session: Session, scope: Scope, document_id: str) -> list[DocumentV
     return [view(session, document) for document in session.scalars(seen.order_by(Document.id))]
 
 
-def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limit: int) -> list[DocumentView]:
-    """The visible documents of a collection, newest first."""
+def listing(
+    session: Session, scope: Scope, ref: str, *, after: str | None, limit: int, batch: str | None = None
+) -> list[DocumentView]:
+    """The visible documents of a collection, or those of a batch, newest first."""
     collection = access.collection(session, scope, ref)
     query = (
         select(Document)
@@ -318,6 +326,8 @@ def listing(session: Session, scope: Scope, ref: str, *, after: str | None, limi
     )
     if after:
         query = query.where(Document.id < after)
+    if batch is not None:
+        query = query.where(Document.batch_id == batch)
     return [view(session, document) for document in session.scalars(query)]
 
 
@@ -333,6 +343,7 @@ def view(session: Session, document: Document) -> DocumentView:
         external_id=document.external_id,
         collection_id=document.collection_id,
         parent_id=document.parent_id,
+        batch_id=document.batch_id,
         version=newest.number,
         live_version=live.number if live else None,
         state=jobs.shown(job),

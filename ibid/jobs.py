@@ -12,11 +12,10 @@ from sqlalchemy.orm import Session
 from ibid import access, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
-from ibid.db.tables import Collection, Document, Job, Version
-from ibid.errors import Conflict, Limited, NotFound
+from ibid.db.tables import Arrival, Collection, Document, Job, Version
+from ibid.errors import Conflict, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
-RETRY_AFTER_SECONDS: Final = 10.0
 RETRIED_AT_ONCE: Final = 1000
 
 
@@ -42,22 +41,6 @@ class JobNotRetryable(Conflict):
     """Only a failed or cancelled job whose document still exists can be tried again."""
 
     code = "job_not_retryable"
-
-
-class QueueFull(Limited):
-    """So many jobs of the collection wait that no more are taken for the moment."""
-
-    code = "queue_full"
-
-
-@dataclass(frozen=True, slots=True)
-class QueueView:
-    """The jobs that the asker may see and that have not ended; the oldest has waited for so many seconds."""
-
-    queued: int
-    running: int
-    stalled: int
-    oldest_queued_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,49 +103,9 @@ def enqueue(
     return job
 
 
-def check_room(session: Session, collection_id: str, most: int) -> None:
-    """Raise `QueueFull` if `most` jobs of the collection wait already."""
-    waiting = select(Job.id).where(Job.collection_id == collection_id, Job.state == JobState.QUEUED)
-    if session.scalar(waiting.order_by(Job.id).offset(most - 1).limit(1)) is not None:
-        raise QueueFull(
-            f"{most} jobs of this collection wait already. Send this again when some of them have ended.",
-            retry_after=RETRY_AFTER_SECONDS,
-        )
-
-
-def queue(session: Session, scope: Scope) -> QueueView:
-    """How many jobs wait and run, and how long the oldest has been waiting for its turn."""
-    at = moment(session)
-    stalled = and_(Job.state == JobState.RUNNING, Job.lease_until < at)
-    open_ = Job.state.in_([JobState.QUEUED, JobState.RUNNING])
-    row = session.execute(
-        select(
-            func.count().filter(Job.state == JobState.QUEUED),
-            func.count().filter(Job.state == JobState.RUNNING),
-            func.count().filter(stalled),
-            func.min(Job.not_before).filter(Job.state == JobState.QUEUED),
-        ).where(open_, _visible(scope))
-    ).one()
-    queued, running, lost = row[:3]
-    oldest: datetime | None = row[3]
-    waited = max(0.0, (at - oldest).total_seconds()) if oldest else None
-    return QueueView(queued, running - lost, lost, waited)
-
-
-def being_read(session: Session, scope: Scope, collection_id: str) -> int:
-    """How many documents of the collection that the asker may see wait to be read or are being read."""
-    under_way = select(func.count()).where(
-        Job.collection_id == collection_id,
-        Job.kind == JobKind.INGEST,
-        Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
-        _visible(scope),
-    )
-    return session.scalar(under_way) or 0
-
-
 def get(session: Session, scope: Scope, job_id: str) -> Job:
     """The job, if the asker may see its collection and document (an admin for nobody: every job)."""
-    job = session.scalar(select(Job).where(Job.id == job_id, _visible(scope)))
+    job = session.scalar(select(Job).where(Job.id == job_id, visible(scope)))
     if job is None:
         raise JobNotFound(f"There is no job {job_id!r}.")
     return job
@@ -179,7 +122,7 @@ class Those:
 
     def rules(self, session: Session, scope: Scope) -> list[ColumnElement[bool]]:
         """Predicates on `Job`; raises `CollectionNotFound` as any other look at a collection does."""
-        rules = [_visible(scope)]
+        rules = [visible(scope)]
         if self.state is JobState.STALLED:
             rules += [Job.state == JobState.RUNNING, Job.lease_until < moment(session)]
         elif self.state is not None:
@@ -203,7 +146,7 @@ def listing(session: Session, scope: Scope, those: Those, *, after: str | None, 
 
 def moving(session: Session, scope: Scope, collection_ids: Iterable[str], since: datetime) -> list[Job]:
     """Those of the collections' jobs that have not ended, and then those that ended since, in the order they did."""
-    here = (Job.collection_id.in_(list(collection_ids)), _visible(scope))
+    here = (Job.collection_id.in_(list(collection_ids)), visible(scope))
     waiting = select(Job).where(*here, Job.state.in_([JobState.QUEUED, JobState.RUNNING])).order_by(Job.id)
     ended = select(Job).where(*here, Job.finished_at >= since).order_by(Job.finished_at, Job.id)
     return [*session.scalars(waiting), *session.scalars(ended)]
@@ -211,7 +154,7 @@ def moving(session: Session, scope: Scope, collection_ids: Iterable[str], since:
 
 def several(session: Session, scope: Scope, ids: Sequence[str]) -> list[Job]:
     """Those of the jobs that the asker may see, in the order of the ids."""
-    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids), _visible(scope)))}
+    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids), visible(scope)))}
     return [found[id_] for id_ in ids if id_ in found]
 
 
@@ -259,6 +202,10 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
         raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
     if job.kind == JobKind.REINDEX:
         raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
+    if job.kind in {JobKind.UNPACK, JobKind.FETCH}:
+        arrival = session.get_one(Arrival, job.id)
+        if arrival.blob_id is None and arrival.url is None:
+            raise JobNotRetryable("What this job was to bring in is no longer kept. Send it again.")
     requeue(session, job)
     return job
 
@@ -374,7 +321,7 @@ def end(session: Session, job: Job, state: JobState) -> None:
     outbox.announce_job(session, job)
 
 
-def _visible(scope: Scope) -> ColumnElement[bool]:
+def visible(scope: Scope) -> ColumnElement[bool]:
     """Predicate on `Job`: its document, or else its collection, is visible; for a deletion, was within reach."""
     if scope.principals is None and scope.collections is None:
         return true()
@@ -383,7 +330,8 @@ def _visible(scope: Scope) -> ColumnElement[bool]:
         (~deletion, access.sees_document(scope), access.sees_collection(scope)),
         (deletion, access.reaches_document(scope), access.reaches_collection(scope)),
     )
-    return or_(*(and_(kind, _of(document, collection)) for kind, document, collection in rules))
+    about = or_(*(and_(kind, _of(document, collection)) for kind, document, collection in rules))
+    return and_(access.sees_arrival(scope), about)
 
 
 def _of(document: ColumnElement[bool], collection: ColumnElement[bool]) -> ColumnElement[bool]:

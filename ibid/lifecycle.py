@@ -36,7 +36,7 @@ TRANSITIONS: Final = (
         JobState.RUNNING,
         JobState.PARTIALLY_SUCCEEDED,
         "finish",
-        "readers have the document, and its receipt lists what is missing",
+        "readers have what could be read, and the receipt or the job lists what is missing",
     ),
     Transition(
         JobState.RUNNING,

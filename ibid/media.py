@@ -84,9 +84,10 @@ _LATER: Final = {
     "ppt": "Save it as .pptx and upload that.",
     "xls": "Save it as .xlsx and upload that.",
     "jpg": "Pictures are not read. Upload a PDF that holds text.",
-    "zip": "Unpack it and upload the files.",
+    "zip": "Send it with `unpack` (on the command line `--unpack`), and its files become documents.",
 }
 _LATER_ALIASES: Final = {
+    **dict.fromkeys(("tar", "tgz", "gz", "bz2", "tbz2", "xz", "txz"), "zip"),
     "jpeg": "jpg",
     "png": "jpg",
     "tif": "jpg",
@@ -94,6 +95,36 @@ _LATER_ALIASES: Final = {
     "gif": "jpg",
     "webp": "jpg",
 }
+
+
+ARCHIVES: Final[dict[str, MediaType]] = {
+    ".zip": MediaType("application/zip", "ZIP", (*_ZIP, b"PK\x05\x06")),
+    ".tar": MediaType("application/x-tar", "tar"),
+    **dict.fromkeys((".tar.gz", ".tgz"), MediaType("application/gzip", "gzip", (b"\x1f\x8b",))),
+    **dict.fromkeys((".tar.bz2", ".tbz2"), MediaType("application/x-bzip2", "bzip2", (b"BZh",))),
+    **dict.fromkeys((".tar.xz", ".txz"), MediaType("application/x-xz", "xz", (b"\xfd7zXZ\x00",))),
+}
+"""How the names of archives end whose files can be made documents."""
+
+
+def archive(filename: str) -> MediaType | None:
+    """The kind of archive that a name promises; None if it is none that can be unpacked."""
+    return next((kind for ending, kind in ARCHIVES.items() if filename.lower().endswith(ending)), None)
+
+
+def check_archive(filename: str, head: bytes) -> MediaType:
+    """The kind of archive, checked against its first bytes; raises `UnsupportedType` if the two do not fit."""
+    kind = archive(filename)
+    if kind is None:
+        raise UnsupportedType(
+            f"This is no archive that can be unpacked. Supported are {', '.join(ARCHIVES)}.", param="files"
+        )
+    if not kind.matches(head):
+        raise UnsupportedType(
+            f"This file is named as {_article(kind.label)} archive but is none. Check what it is.",
+            param="files",
+        )
+    return kind
 
 
 def extension(filename: str) -> str:

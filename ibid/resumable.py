@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ibid import access, documents, media
+from ibid.arrivals import Expected
 from ibid.blobs.port import BlobStore
 from ibid.clock import new_id, now
 from ibid.db.session import Database
@@ -49,13 +50,14 @@ class NothingToUpload(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """An upload as it is announced. `length` is in bytes."""
+    """An upload as it is announced. `length` is in bytes; with `unpack` it is an archive."""
 
     filename: str
     length: int
     external_id: str | None
     metadata: Mapping[str, Json] | None
     grants: list[str] | None
+    unpack: bool = False
 
 
 def create(
@@ -64,7 +66,8 @@ def create(
     """Begin an upload, refused now if its end would be refused for its name, size or collection."""
     collection = access.collection(session, scope, ref)
     documents.checked_name(new.filename)
-    media.media_type(new.filename)
+    if not (new.unpack and media.archive(new.filename)):
+        media.media_type(new.filename)
     if new.length == 0:
         raise NothingToUpload(f"{new.filename} is empty. Check that it was saved.", param="Upload-Length")
     if new.length > most:
@@ -83,6 +86,7 @@ def create(
         external_id=new.external_id,
         meta=None if new.metadata is None else dict(new.metadata),
         grants=new.grants,
+        unpack=new.unpack and media.archive(new.filename) is not None,
         outcome=None,
         created_at=now(),
         expires_at=now() + kept,
@@ -166,11 +170,12 @@ def assemble(db: Database, blobs: BlobStore, upload_id: str, last_part: str, int
         into.writelines(blobs.open(key))
 
 
-def end(found: PartialUpload, accepted: Accepted) -> None:
+def end(found: PartialUpload, accepted: Accepted | Expected) -> None:
     """Note what became of the upload."""
+    became = accepted if isinstance(accepted, Accepted) else None
     found.outcome = {
-        "id": accepted.document_id,
-        "version": accepted.version,
+        "id": became.document_id if became else None,
+        "version": became.version if became else None,
         "job_id": accepted.job_id,
         "outcome": accepted.outcome,
     }

@@ -6,7 +6,7 @@ from importlib import resources
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import collections, documents, jobs, media, uploads
+from ibid import collections, documents, media, queue, uploads
 from ibid.bootstrap import Parts
 from ibid.db.tables import Collection, Document
 from ibid.documents import Upload
@@ -23,7 +23,7 @@ def being_read(session: Session) -> bool:
     found = session.scalar(
         select(Collection.id).where(Collection.name == NAME, Collection.deleted_at.is_(None))
     )
-    if found is None or jobs.being_read(session, EVERYTHING, found) == 0:
+    if found is None or queue.being_read(session, EVERYTHING, found) == 0:
         return False
     readable = select(Document.id).where(
         Document.collection_id == found, Document.current_version_id.is_not(None)

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     max_resumable_bytes: int = Field(
         1024**3, gt=0, description="the largest file that is accepted in parts (`/v1/uploads`)"
     )
+    max_unpacked_bytes: int = Field(2 * 1024**3, gt=0, description="what an archive may hold, unpacked")
+    max_archive_files: int = Field(10_000, gt=0, description="how many entries an archive may have")
     upload_expiry_hours: float = Field(
         24.0, gt=0, description="an upload in parts is given up when nothing came for so long"
     )
@@ -108,6 +110,13 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="whether webhooks may go to this machine and private networks"
     )
+    url_ingestion: bool = Field(
+        default=False, description="whether documents are fetched from addresses that editors give"
+    )
+    url_allow_private: bool = Field(
+        default=False, description="whether documents are fetched from this machine and private networks"
+    )
+    url_seconds: float = Field(60.0, gt=0, description="what fetching a document may take in all")
     sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 
     @cached_property

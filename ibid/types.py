@@ -229,6 +229,8 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     PURGE = "purge"
     REINDEX = "reindex"
+    UNPACK = "unpack"
+    FETCH = "fetch"
 
 
 CHUNKER_REVISION: Final = 2

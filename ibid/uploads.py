@@ -1,10 +1,10 @@
 """Uploaded bytes: kept once for each content, durable before a document refers to them, removed when none does."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from ibid.blobs.port import BlobStore
 from ibid.clock import new_id, now
 from ibid.db.session import Database
-from ibid.db.tables import AttachmentRow, Blob, Version
+from ibid.db.tables import Arrival, AttachmentRow, Blob, Version
 from ibid.errors import Conflict
 
 PIECE = 1024 * 1024
 ORPHAN_AGE = timedelta(hours=1)
+TRIES = 3
+T = TypeVar("T")
 
 
 class BlobDied(Conflict):
@@ -77,6 +79,17 @@ def keep(db: Database, blobs: BlobStore, file: BinaryIO) -> Kept:
     return Kept(blob_id, sha256, size)
 
 
+def keeping(db: Database, blobs: BlobStore, file: BinaryIO, use: Callable[[Kept], T]) -> T:
+    """What `use` makes of the file's durable bytes; again if they were removed as orphans before it referred to them."""
+    for left in reversed(range(TRIES)):
+        try:
+            return use(keep(db, blobs, file))
+        except BlobDied:
+            if not left:
+                raise
+    raise AssertionError("the last try raises")
+
+
 def refer(session: Session, kept: Kept) -> None:
     """Lock the bytes against removal until this transaction, which refers to them, has ended."""
     alive = select(Blob.id).where(Blob.id == kept.blob_id, Blob.dead.is_(False)).with_for_update()
@@ -85,7 +98,7 @@ def refer(session: Session, kept: Kept) -> None:
 
 
 def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
-    """Mark bytes that no version and no parse refers to as dead; gives (id, key) of those to delete from the blob store."""
+    """Mark bytes that no version, no parse and no arrival refers to as dead; gives (id, key) of those to delete from the blob store."""
     dead = []
     for blob_id in sorted(blob_ids):
         blob = session.scalar(select(Blob).where(Blob.id == blob_id).with_for_update())
@@ -97,17 +110,20 @@ def bury(session: Session, blob_ids: set[str]) -> list[tuple[str, str]]:
 
 
 def _is_needed(session: Session, blob_id: str) -> bool:
-    version = select(Version.id).where(Version.blob_id == blob_id).limit(1)
-    attached = select(AttachmentRow.ordinal).where(AttachmentRow.blob_id == blob_id).limit(1)
-    return session.scalar(version) is not None or session.scalar(attached) is not None
+    version = select(Version.id).where(Version.blob_id == blob_id)
+    attached = select(AttachmentRow.parse_key).where(AttachmentRow.blob_id == blob_id)
+    arriving = select(Arrival.job_id).where(Arrival.blob_id == blob_id)
+    return any(session.scalar(those.limit(1)) is not None for those in (version, attached, arriving))
 
 
 def orphans(session: Session) -> set[str]:
     """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour."""
     referred = select(Version.blob_id).where(Version.blob_id == Blob.id)
     attached = select(AttachmentRow.blob_id).where(AttachmentRow.blob_id == Blob.id)
+    arriving = select(Arrival.job_id).where(Arrival.blob_id == Blob.id)
+    unneeded = (~those.exists() for those in (referred, attached, arriving))
     old = Blob.touched_at < now() - ORPHAN_AGE
-    return set(session.scalars(select(Blob.id).where(~referred.exists(), ~attached.exists(), old).limit(500)))
+    return set(session.scalars(select(Blob.id).where(*unneeded, old).limit(500)))
 
 
 def erase(db: Database, blobs: BlobStore, blob_ids: set[str]) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from ibid import claims, uploads
+from ibid import arrivals, claims, uploads
 from ibid.claims import Claim
 from ibid.db.tables import (
     AttachmentRow,
@@ -72,6 +72,9 @@ def _purge_collection(tools: Tools, held: Claim) -> dict[str, Any]:
         ).all()
     for generation_id in generations:
         tools.store.drop(generation_id)
+    with tools.db.begin() as session:
+        unused = arrivals.forget(session, held.collection_id)
+    uploads.erase(tools.db, tools.blobs, unused)
     removed = {"generations": len(generations), "documents": len(documents)}
     for document_id in documents:
         for name, count in _forget_document(tools, document_id).items():

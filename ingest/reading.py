@@ -38,7 +38,7 @@ def read(tools: Tools, held: Claim) -> None:
             return
         blob_key = session.get_one(Blob, version.blob_id).key
     started = time.perf_counter()
-    with _local_copy(tools, blob_key, version.filename) as path:
+    with local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
     seconds = time.perf_counter() - started
     metrics.STAGE_SECONDS.labels("parse").observe(seconds)
@@ -99,7 +99,7 @@ def _keep(
 
 
 @contextmanager
-def _local_copy(tools: Tools, blob_key: str, filename: str) -> Iterator[Path]:
+def local_copy(tools: Tools, blob_key: str, filename: str) -> Iterator[Path]:
     """The blob as a file that ends like the upload did; its name is otherwise ours."""
     suffix = PurePosixPath(filename).suffix.lower()
     with tempfile.TemporaryDirectory(prefix="ibid-") as folder:

@@ -12,15 +12,17 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from ibid import children, claims, documents, generations, logs, metrics, receipts
+from ibid.access import CollectionNotFound, DocumentNotFound
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
 from ibid.db.tables import Document, Generation, Version
 from ibid.embedding.port import EmbedderUnavailable
 from ibid.embedding.registry import encoder_for
-from ibid.errors import IbidError, Invalid, TooLarge
+from ibid.errors import Forbidden, IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
-from ingest import indexing, publishing, purging, reading, reindexing
+from ingest import fetching, indexing, publishing, purging, reading, reindexing, unpacking
+from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
 from ingest.tools import Stopping, Tools
@@ -37,6 +39,10 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
         ingest(tools, claims)
     elif kind is JobKind.REINDEX:
         _attempt(tools, claims[0], reindexing.reindex)
+    elif kind is JobKind.UNPACK:
+        _attempt(tools, claims[0], unpacking.unpack)
+    elif kind is JobKind.FETCH:
+        _attempt(tools, claims[0], fetching.fetch)
     else:
         _attempt(tools, claims[0], purging.purge)
 
@@ -182,9 +188,9 @@ def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) ->
         _stop(tools, held, error, deleted=True)
     except (LeaseLost, Fenced) as error:
         _stop(tools, held, error)
-    except ParserDied as error:
+    except (ParserDied, FetchFailed) as error:
         _count(tools, held, error)
-    except (Invalid, TooLarge, BlobMissing) as error:
+    except (Invalid, TooLarge, Forbidden, BlobMissing, CollectionNotFound, DocumentNotFound) as error:
         _refuse(tools, held, error)
     except IbidError as error:
         _wait(tools, held, error)
@@ -201,7 +207,7 @@ def _stop(tools: Tools, held: Claim, error: IbidError, *, deleted: bool = False)
 
 
 def _count(tools: Tools, held: Claim, error: IbidError) -> None:
-    """The document's own parse died: try again later, or give up after the last attempt."""
+    """The document's own parse died, or its server does not answer: try again later, or give up after the last attempt."""
     with _unless_over(tools, held) as session:
         failures = claims.check(session, held).failures + 1
         reason = (error.code, error.message)

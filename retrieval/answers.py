@@ -15,7 +15,7 @@ import anyio
 from anyio.to_thread import run_sync
 from sqlalchemy import select
 
-from ibid import jobs, metrics
+from ibid import metrics, queue
 from ibid.chat.port import ChatModel, DraftSentence, Prompt
 from ibid.clock import now
 from ibid.db.session import Database
@@ -213,7 +213,7 @@ def _refuse(this: _Run, hits: tuple[Hit, ...]) -> None:
     metrics.ANSWER_SECONDS.observe(this.timings["total"] / 1000)
     with this.kit.db.begin() as session:
         records.timed(session, this.id, this.timings)
-        unread = jobs.being_read(session, this.scope, this.collection_id)
+        unread = queue.being_read(session, this.scope, this.collection_id)
         message = REFUSAL + (UNREAD.format(unread) if unread else "")
         records.refuse(session, this.scope, this.id, INSUFFICIENT, message, hits)
 

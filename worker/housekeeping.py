@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from ibid import claims, generations, keys, outbox, replies, resumable, uploads, versions
+from ibid import arrivals, claims, generations, keys, outbox, replies, resumable, uploads, versions
 from ibid.bootstrap import Parts
 from retrieval import records
 
@@ -20,7 +20,9 @@ def sweep(parts: Parts, moment: datetime) -> None:
         replies.expire(session, moment)
         keys.expire(session, moment)
         outbox.expire(session, moment)
-        unreferenced = uploads.orphans(session)
+        unreferenced = arrivals.expire(session, kept=timedelta(hours=settings.upload_expiry_hours))
+        session.flush()
+        unreferenced |= uploads.orphans(session)
     if unreferenced:
         uploads.erase(parts.db, parts.blobs, unreferenced)
     resumable.remove_expired(parts.db, parts.blobs, moment)

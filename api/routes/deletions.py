@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from api import models
 from api.auth import Editor
@@ -15,7 +15,7 @@ from ibid.errors import Invalid
 
 router = APIRouter(prefix="/v1/collections", tags=["documents"])
 
-KNOWN = {"name", "external_id", "before", "dry_run"}
+KNOWN = {"name", "external_id", "before", "batch", "dry_run"}
 METADATA = "metadata."
 
 
@@ -34,24 +34,33 @@ class DeletedDocuments(models.Response):
     dry_run: bool
 
 
+def meant(
+    request: Request,
+    name: Annotated[str | None, Query(description="a glob, such as `*.tmp`", max_length=512)] = None,
+    external_id: Annotated[str | None, Query(description="how it begins", max_length=512)] = None,
+    before: Annotated[datetime | None, Query(description="last changed before")] = None,
+    batch: Annotated[
+        str | None, Query(description="the job that unpacked their archive", max_length=64)
+    ] = None,
+) -> Filter:
+    """The filter of a deletion."""
+    return Filter(name, external_id, _zoned(before), _metadata(request), batch)
+
+
 @router.delete(
     "/{collection}/documents",
     operation_id="delete_documents",
     responses=documented(401, 403, 404, 422),
 )
 def delete_documents(
-    request: Request,
     collection: str,
     found: Editor,
     wired: Wired,
-    name: Annotated[str | None, Query(description="a glob, such as `*.tmp`", max_length=512)] = None,
-    external_id: Annotated[str | None, Query(description="how it begins", max_length=512)] = None,
-    before: Annotated[datetime | None, Query(description="last changed before")] = None,
+    wanted: Annotated[Filter, Depends(meant)],
     *,
     dry_run: Annotated[bool, Query(description="only say how many")] = False,
 ) -> DeletedDocuments:
     """Delete the documents that all the given filters mean; `metadata.KEY=VALUE` is one, too. At least one is needed."""
-    wanted = Filter(name, external_id, _zoned(before), _metadata(request))
     with wired.parts.db.begin() as session:
         ids = deletions.matching(session, found.scope, collection, wanted)
         some = [] if dry_run else ids[: deletions.AT_ONCE]

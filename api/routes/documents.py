@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from api import models
@@ -25,13 +25,17 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class DocumentView(models.Response):
-    """A document: `version` is the newest, `live_version` the one readers are answered from (null before the first)."""
+    """A document: `version` is the newest, `live_version` the one readers are answered from (null before the first).
+
+    `batch_id` is the job that unpacked the archive in which it came last.
+    """
 
     id: str
     name: str
     external_id: str | None
     collection_id: str
     parent_id: str | None
+    batch_id: str | None
     version: int
     live_version: int | None
     state: JobState
@@ -137,11 +141,18 @@ class Deleted(models.Response):
     "/collections/{collection}/documents", operation_id="list_documents", responses=documented(401, 404)
 )
 def list_documents(
-    collection: str, found: Reader, wired: Wired, after: After = None, limit: Limit = 50
+    collection: str,
+    found: Reader,
+    wired: Wired,
+    batch: Annotated[
+        str | None, Query(description="the job that unpacked their archive", max_length=64)
+    ] = None,
+    after: After = None,
+    limit: Limit = 50,
 ) -> Page[DocumentView]:
-    """The documents of a collection, newest first."""
+    """The documents of a collection, or of an archive that was unpacked into it, newest first."""
     with wired.parts.db.read() as session:
-        rows = documents.listing(session, found.scope, collection, after=after, limit=limit + 1)
+        rows = documents.listing(session, found.scope, collection, after=after, limit=limit + 1, batch=batch)
         return page(rows, limit, DocumentView.model_validate, lambda row: str(row.id))
 
 

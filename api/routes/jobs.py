@@ -18,7 +18,7 @@ from api.once import OnceDep
 from api.problems import documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import audit, jobs, keys
+from ibid import audit, jobs, keys, queue
 from ibid.db.tables import Job
 from ibid.jobs import Those
 from ibid.types import JobKind, JobState, Scope
@@ -136,7 +136,7 @@ def retry_jobs(body: Retry, found: Editor, once: OnceDep) -> Response:
 def get_queue(found: Reader, wired: Wired) -> Queue:
     """How many jobs wait and run, and how long the oldest has waited."""
     with wired.parts.db.read() as session:
-        return Queue.model_validate(jobs.queue(session, found.scope))
+        return Queue.model_validate(queue.view(session, found.scope))
 
 
 @router.get("/{job_id}", operation_id="get_job", responses=documented(401, 404))

@@ -19,9 +19,11 @@ from api.once import OnceDep
 from api.problems import Malformed, WrongContentType, documented
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit, documents, jobs, media, resumable, uploads
+from ibid import access, audit, media, queue, resumable, uploads
+from ibid.arrivals import Archive, Expected
 from ibid.db.tables import PartialUpload
-from ibid.documents import Upload
+from ibid.documents import Accepted, Upload
+from ibid.errors import IbidError
 from ibid.resumable import NewUpload
 
 router = APIRouter(prefix="/v1", tags=["documents"])
@@ -44,12 +46,15 @@ class BadUploadMetadata(Malformed):
 
 
 class Became(models.Response):
-    """The document of a complete upload. `job_id` is null where nothing is to do."""
+    """The document of a complete upload. `job_id` is null where nothing is to do.
 
-    id: str
-    version: int
+    An archive that is being unpacked has a job and no id.
+    """
+
+    id: str | None
+    version: int | None
     job_id: str | None
-    outcome: Literal["created", "updated", "unchanged"]
+    outcome: Literal["created", "updated", "unchanged", "unpacking"]
 
 
 class UploadView(models.Response):
@@ -82,20 +87,26 @@ def create_upload(
 ) -> Response:
     """Begin an upload in parts (tus 1.0); `Location` is where PATCH sends its bytes to.
 
-    `Upload-Metadata` holds `filename`, and may hold `external_id`, and `metadata` and `access` as JSON.
+    `Upload-Metadata` holds `filename`, and may hold `external_id`, `metadata` and `access` as JSON, and `unpack` as
+    `true`, which makes documents of the files in an archive.
     """
     told = _metadata(upload_metadata)
     fields = intake.validated(
-        {name: told[name] for name in told.keys() & {"external_id", "metadata", "access"}}
+        {name: told[name] for name in told.keys() & {"external_id", "metadata", "access", "unpack"}}
     )
     new = NewUpload(
-        told.get("filename", ""), upload_length, fields.external_id, fields.metadata, fields.access
+        told.get("filename", ""),
+        upload_length,
+        fields.external_id,
+        fields.metadata,
+        fields.access,
+        fields.unpack,
     )
     most = wired.parts.settings.max_resumable_bytes
 
     def effect(session: Session) -> UploadView:
         collection_id = access.collection(session, found.scope, collection).id
-        jobs.check_room(session, collection_id, wired.parts.settings.max_queued)
+        queue.check_room(session, collection_id, wired.parts.settings.max_queued)
         made = resumable.create(session, found.scope, collection, new, most=most, kept=_kept(wired))
         audit.record(session, found.who, "upload.create", made.id, {"collection_id": made.collection_id})
         return UploadView.model_validate(made)
@@ -197,21 +208,31 @@ def _accept(wired: Wiring, found: Asker, upload: PartialUpload, part: str) -> Pa
     with TemporaryFile() as file:
         resumable.assemble(parts.db, parts.blobs, upload.id, part, file)
         file.seek(0)
-        kind = media.check_upload(upload.filename, file.read(intake.HEAD))
+        check = media.check_archive if upload.unpack else media.check_upload
+        kind = check(upload.filename, file.read(intake.HEAD))
         kept = uploads.keep(parts.db, parts.blobs, file)
-    document = Upload(upload.filename, kind.name, kept, upload.external_id, upload.meta, upload.grants)
+    described = (upload.external_id, upload.meta, upload.grants)
+    whole: Upload | Archive = Upload(upload.filename, kind.name, kept, *described)
+    if upload.unpack:
+        whole = Archive(upload.filename, kept, *described)
     with parts.db.begin() as session:
         uploads.refer(session, kept)
-        accepted = documents.accept(session, found.scope, upload.collection_id, document)
+        accepted = intake.accept(session, found.scope, upload.collection_id, whole)
+        if isinstance(accepted, IbidError):
+            raise accepted
         done = resumable.advance(session, found.scope, upload.id, part, kept=_kept(wired))
         resumable.end(done, accepted)
-        detail = {
-            "collection_id": done.collection_id,
-            "version": accepted.version,
-            "outcome": accepted.outcome,
-        }
-        audit.record(session, found.who, "document.upload", accepted.document_id, detail)
+        _record(session, found, done, accepted)
         return done
+
+
+def _record(session: Session, found: Asker, done: PartialUpload, accepted: Accepted | Expected) -> None:
+    detail: dict[str, Any] = {"collection_id": done.collection_id}
+    if isinstance(accepted, Expected):
+        audit.record(session, found.who, "archive.upload", accepted.job_id, detail)
+    else:
+        detail |= {"version": accepted.version, "outcome": accepted.outcome}
+        audit.record(session, found.who, "document.upload", accepted.document_id, detail)
 
 
 def _kept(wired: Wiring) -> timedelta:
@@ -222,7 +243,8 @@ def _headers(upload: PartialUpload) -> dict[str, str]:
     expires = format_datetime(upload.expires_at, usegmt=True)
     headers = VERSION | {"Upload-Offset": str(upload.offset), "Upload-Expires": expires}
     if upload.outcome is not None:
-        headers["Ibid-Document-Id"] = upload.outcome["id"]
+        if upload.outcome["id"]:
+            headers["Ibid-Document-Id"] = upload.outcome["id"]
         if upload.outcome["job_id"]:
             headers["Ibid-Job-Id"] = upload.outcome["job_id"]
     return headers

@@ -16,7 +16,8 @@ from api.once import REPLAYED, IdempotencyKey, Once, request_hash
 from api.problems import Problem, WrongContentType, documented, request_id
 from api.routes.injected import Wired
 from api.wiring import Wiring
-from ibid import access, audit, documents, jobs, uploads
+from ibid import access, arrivals, audit, documents, links, queue, uploads
+from ibid.arrivals import Archive, Expected, Link
 from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.replies import Reply
@@ -25,6 +26,7 @@ from ibid.uploads import BlobDied
 router = APIRouter(prefix="/v1/collections", tags=["documents"])
 
 TRIES = 3
+Outcome = Accepted | Expected | IbidError
 
 
 class AllRefused(Invalid):
@@ -38,13 +40,16 @@ class AllRefused(Invalid):
 
 
 class Entry(models.Response):
-    """What became of one file. `job_id` is null where nothing is to do; a rejected one has a problem and no id."""
+    """What became of one file. `job_id` is null where nothing is to do; a rejected one has a problem and no id.
+
+    What is unpacked or fetched has no id yet either: `statistics` of its job tell what became of it.
+    """
 
     id: str | None
     name: str
     version: int | None
     job_id: str | None
-    outcome: Literal["created", "updated", "unchanged", "rejected"]
+    outcome: Literal["created", "updated", "unchanged", "unpacking", "fetching", "rejected"]
     problem: Problem | None = None
 
 
@@ -61,7 +66,14 @@ _FORM = {
         "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
         "metadata": {"type": "string", "description": "a JSON object"},
         "access": {"type": "string", "description": "a JSON list of user:…, group:… and key:…"},
-        "external_id": {"type": "string", "description": "with one file only"},
+        "external_id": {
+            "type": "string",
+            "description": "with one file only; of an archive, put before the path of each of its files",
+        },
+        "unpack": {
+            "type": "boolean",
+            "description": "make documents of the files in archives (zip, tar, tar.gz, tar.bz2, tar.xz)",
+        },
     },
 }
 _BODY = {
@@ -69,7 +81,9 @@ _BODY = {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": _FORM},
-            "application/json": {"schema": intake.NewText.model_json_schema()},
+            "application/json": {
+                "schema": {"anyOf": [intake.NewText.model_json_schema(), intake.NewLink.model_json_schema()]}
+            },
         },
     }
 }
@@ -79,7 +93,7 @@ def visible_collection(collection: str, found: Editor, wired: Wired) -> str:
     """The collection's id, looked up before a body is read that may be large, and for which there may be no room."""
     with wired.parts.db.read() as session:
         collection_id = access.collection(session, found.scope, collection).id
-        jobs.check_room(session, collection_id, wired.parts.settings.max_queued)
+        queue.check_room(session, collection_id, wired.parts.settings.max_queued)
         return collection_id
 
 
@@ -99,12 +113,20 @@ async def upload_documents(
     idempotency_key: IdempotencyKey = None,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """Upload files, or a text. Accepted means durable: the job of each reaches an end whatever is killed."""
+    """Upload files, a text, or the address of a document. Accepted means durable: the job of each reaches an end whatever is killed.
+
+    With `unpack`, an archive gets one job that makes a document of each file in it, with the path there as its
+    external id. What became of them is in the job's `statistics`; the documents have its id as their `batch_id`.
+    An address (`url`) is fetched by a job, if the operator has set `IBID_URL_INGESTION`; again, it is the same
+    document, with a new version if the bytes are others.
+    """
     arrival = _Arrival(wired, found, collection_id, request, idempotency_key)
     kind = content_type.split(";")[0].strip().lower()
     if kind == "application/json":
-        delivery = await run_sync(intake.from_json, await request.body())
-        return await run_sync(_take, arrival, delivery)
+        sent = await run_sync(intake.from_json, await request.body())
+        if isinstance(sent, Link):
+            return await run_sync(_fetch, arrival, sent)
+        return await run_sync(_take, arrival, sent)
     if kind != "multipart/form-data":
         raise WrongContentType(
             "Send multipart/form-data with `files`, or application/json with `name` and `text`.",
@@ -143,6 +165,21 @@ def _take(this: _Arrival, delivery: Delivery) -> Response:
     return JSONResponse(body, 202)
 
 
+def _fetch(this: _Arrival, link: Link) -> Response:
+    """Take an address together with the saved reply."""
+    links.check_allowed(allowed=this.wired.parts.settings.url_ingestion)
+    same = request_hash(this.request, this.found, repr(link))
+    once = Once(this.wired.parts.db, this.found.holder.id, this.idempotency_key, same)
+
+    def effect(session: Session) -> Uploaded:
+        expected = arrivals.fetch(session, this.found.scope, this.collection_id, link)
+        detail = {"collection_id": this.collection_id}
+        audit.record(session, this.found.who, "document.fetch", expected.job_id, detail)
+        return Uploaded(documents=[_accepted(expected)])
+
+    return once.run(202, effect)
+
+
 def _taken(
     this: _Arrival, delivery: Delivery, save: Callable[[Session, dict[str, Any]], None]
 ) -> dict[str, Any]:
@@ -161,7 +198,7 @@ def _taken(
     raise AssertionError("the last try raises")
 
 
-def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | IbidError:
+def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | Archive | IbidError:
     try:
         return intake.keep(wired.parts, incoming, delivery)
     except Unavailable:
@@ -171,35 +208,38 @@ def _kept(wired: Wiring, incoming: Incoming, delivery: Delivery) -> Upload | Ibi
 
 
 def _outcomes(
-    session: Session, this: _Arrival, kept: Sequence[Upload | IbidError]
-) -> list[Accepted | IbidError]:
+    session: Session, this: _Arrival, kept: Sequence[Upload | Archive | IbidError]
+) -> list[Outcome]:
     """What became of each, in the order of the form; locked in an order that every form keeps."""
-    accepted = [upload for upload in kept if isinstance(upload, Upload)]
+    accepted = [upload for upload in kept if not isinstance(upload, IbidError)]
     for bytes_ in sorted((upload.kept for upload in accepted), key=lambda bytes_: bytes_.blob_id):
         uploads.refer(session, bytes_)
-    outcomes: list[Accepted | IbidError | None] = [None] * len(kept)
+    outcomes: list[Outcome | None] = [None] * len(kept)
     for place in sorted(range(len(kept)), key=lambda place: _identity(kept[place])):
         outcomes[place] = _outcome(session, this, kept[place])
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _identity(upload: Upload | IbidError) -> str:
-    if isinstance(upload, IbidError):
+def _identity(upload: Upload | Archive | IbidError) -> str:
+    if not isinstance(upload, Upload):
         return ""
     return documents.identity_of(upload.name, upload.external_id)
 
 
-def _outcome(session: Session, this: _Arrival, upload: Upload | IbidError) -> Accepted | IbidError:
+def _outcome(session: Session, this: _Arrival, upload: Upload | Archive | IbidError) -> Outcome:
     if isinstance(upload, IbidError):
         return upload
     outcome = intake.accept(session, this.found.scope, this.collection_id, upload)
     if isinstance(outcome, Accepted):
         detail = {"collection_id": this.collection_id, "version": outcome.version, "outcome": outcome.outcome}
         audit.record(session, this.found.who, "document.upload", outcome.document_id, detail)
+    elif isinstance(outcome, Expected):
+        detail = {"collection_id": this.collection_id}
+        audit.record(session, this.found.who, "archive.upload", outcome.job_id, detail)
     return outcome
 
 
-def _told(delivery: Delivery, outcomes: Sequence[Accepted | IbidError], request_id: str) -> dict[str, Any]:
+def _told(delivery: Delivery, outcomes: Sequence[Outcome], request_id: str) -> dict[str, Any]:
     """The reply's body; raises the error of a file that came alone, or `AllRefused`."""
     entries = [
         _refused(incoming.name, outcome, request_id) if isinstance(outcome, IbidError) else _accepted(outcome)
@@ -216,7 +256,9 @@ def _told(delivery: Delivery, outcomes: Sequence[Accepted | IbidError], request_
     return body
 
 
-def _accepted(outcome: Accepted) -> Entry:
+def _accepted(outcome: Accepted | Expected) -> Entry:
+    if isinstance(outcome, Expected):
+        return Entry(id=None, name=outcome.name, version=None, job_id=outcome.job_id, outcome=outcome.outcome)
     return Entry(
         id=outcome.document_id,
         name=outcome.name,

@@ -44,10 +44,13 @@ def worker() -> None:
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files, and folders with all they hold.", exists=True)],
     collection: Annotated[str, typer.Option("--collection", "-c", help="Name or id.")] = "default",
+    unpack: Annotated[
+        bool, typer.Option("--unpack", help="Make documents of the files in archives (zip, tar, tar.gz …).")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
 ) -> None:
     """Upload files and watch them being read; creates the collection if there is none."""
-    raise typer.Exit(_act("documents:ingest", paths, collection, wait=wait))
+    raise typer.Exit(_act("documents:ingest", paths, collection, unpack=unpack, wait=wait))
 
 
 @app.command()

@@ -44,9 +44,9 @@ class Found:
     metadata: Mapping[str, str] | None = None
 
 
-def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
+def ingest(paths: Sequence[Path], collection: str, *, unpack: bool, wait: bool) -> int:
     """Upload and, if asked, wait; gives the exit status: 0 only if every document succeeded."""
-    files = list(_files(paths))
+    files = list(_files(paths, unpack=unpack))
     if not files:
         raise NothingToIngest("No supported file was found there. `ibid doctor` lists the supported types.")
     with connect() as client, shown_progress() as progress:
@@ -54,16 +54,33 @@ def ingest(paths: Sequence[Path], collection: str, *, wait: bool) -> int:
         uploading = progress.add_task("uploading", total=len(files))
         accepted: list[dict[str, Any]] = []
         for some in _loads(files):
-            accepted += upload(client, collection, some)
+            accepted += upload(client, collection, some, unpack=unpack)
             progress.advance(uploading, len(some))
         outcomes = Counter(entry["outcome"] for entry in accepted)
-        states = await_jobs(client, accepted, progress) if wait else Counter[str]()
+        states = Counter[str]()
+        if wait:
+            states += await_jobs(client, accepted, progress)
+            unpacked = _unpacked(client, collection, accepted)
+            outcomes += Counter(entry["outcome"] for entry in unpacked)
+            states += await_jobs(client, unpacked, progress)
     out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
     for entry in accepted:
         if entry.get("problem"):
             out.print(complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
     bad = outcomes["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
     return 1 if bad else 0
+
+
+def _unpacked(
+    client: httpx.Client, collection: str, accepted: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The documents that archives became, which have jobs of their own."""
+    return [
+        {"name": document["external_id"], "outcome": "unpacked", "job_id": document["job_id"]}
+        for entry in accepted
+        if entry["outcome"] == "unpacking"
+        for document in pages(client, f"/v1/collections/{collection}/documents", {"batch": entry["job_id"]})
+    ]
 
 
 def jobs(*, state: str | None, collection: str | None, limit: int, as_json: bool) -> None:
@@ -138,8 +155,8 @@ def verify(collection: str | None, *, repair: bool, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Found]:
-    """Files as named, and in folders those of a supported type, hidden ones left out."""
+def _files(paths: Sequence[Path], *, unpack: bool) -> Iterator[Found]:
+    """Files as named, and in folders those of a supported type, hidden ones left out; archives if they are unpacked."""
     for path in paths:
         if path.is_file():
             yield Found(path)
@@ -147,7 +164,9 @@ def _files(paths: Sequence[Path]) -> Iterator[Found]:
         for inner in sorted(path.rglob("*")):
             below = inner.relative_to(path)
             hidden = any(part.startswith(".") for part in below.parts)
-            if inner.is_file() and not hidden and media.extension(inner.name) in media.BY_EXTENSION:
+            supported = media.extension(inner.name) in media.BY_EXTENSION
+            supported = supported or (unpack and media.archive(inner.name) is not None)
+            if inner.is_file() and not hidden and supported:
                 yield Found(inner, below.as_posix() if len(below.parts) > 1 else None)
 
 
@@ -167,7 +186,9 @@ def ensure_collection(client: httpx.Client, name: str) -> None:
         json_of(response)
 
 
-def upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> list[dict[str, Any]]:
+def upload(
+    client: httpx.Client, collection: str, files: Sequence[Found], *, unpack: bool = False
+) -> list[dict[str, Any]]:
     """One request; a file that is refused alone comes back as an entry, not as an error."""
     identity = files[0].external_id
     with ExitStack() as stack:
@@ -175,7 +196,7 @@ def upload(client: httpx.Client, collection: str, files: Sequence[Found]) -> lis
         response = client.post(
             f"/v1/collections/{collection}/documents",
             files=parts,
-            data=_fields(files[0]),
+            data=_fields(files[0]) | ({"unpack": "true"} if unpack else {}),
         )
     shown = {"name": identity} if identity else {}
     if response.is_success:
@@ -209,12 +230,21 @@ def await_jobs(client: httpx.Client, accepted: Sequence[dict[str, Any]], progres
                 states[job["state"]] += 1
                 progress.advance(reading)
                 if job["state"] == "partially_succeeded":
-                    for warning in job["statistics"]["warnings"]:
+                    for warning in _warnings(job["statistics"]):
                         progress.console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
                 elif job["error"]:
                     progress.console.print(complaint(name, job["error"]["message"], job["error"]["code"]))
         time.sleep(POLL_SECONDS if waiting else 0)
     return states
+
+
+def _warnings(statistics: Mapping[str, Any]) -> Iterator[str]:
+    """What a job that succeeded in part says is missing: of a document, or of an archive."""
+    yield from statistics.get("warnings", ())
+    for refused in statistics.get("refusals", ()):
+        yield f"{refused['path']}: {refused['message']} [{refused['code']}]"
+    if more := statistics.get("more_refusals"):
+        yield f"{more} more files were refused."
 
 
 def complaint(name: str, sentence: str, code: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -115,7 +116,10 @@ class Generation(Base):
 
 
 class Document(Base):
-    """A document: an identity in its collection whose versions come and go. `parent_id` is the document it is inside."""
+    """A document: an identity in its collection whose versions come and go. `parent_id` is the document it is inside.
+
+    `batch_id` is the job that unpacked the archive in which it came last; null if it came otherwise.
+    """
 
     __tablename__ = "documents"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -126,6 +130,7 @@ class Document(Base):
     name: Mapped[str] = mapped_column(String(512))
     external_id: Mapped[str | None] = mapped_column(String(512))
     parent_id: Mapped[str | None] = mapped_column(Id, index=True)
+    batch_id: Mapped[str | None] = mapped_column(Id, index=True)
     meta: Mapped[dict[str, Any]]
     restricted: Mapped[bool] = mapped_column(default=False)
     current_version_id: Mapped[str | None] = mapped_column(Id)
@@ -293,6 +298,31 @@ class Job(Base):
         Index("ix_jobs_queue", "state", "not_before"),
         Index("ix_jobs_ended", "collection_id", "finished_at"),
     )
+
+
+class Arrival(Base):
+    """What a job is to bring in: the archive in `blob_id`, or what is at `url`; both null once it is let go of.
+
+    It goes on as whoever sent it, and `taken` says how many entries of the archive are done with. One that is
+    `restricted` brings an access list, and only its sender sees its job.
+    """
+
+    __tablename__ = "arrivals"
+    job_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(Id, index=True)
+    key_id: Mapped[str] = mapped_column(Id)
+    actor: Mapped[str] = mapped_column(String(512))
+    role: Mapped[str] = mapped_column(String(16))
+    principals: Mapped[list[str] | None]
+    collections: Mapped[list[str] | None]
+    name: Mapped[str] = mapped_column(String(255))
+    blob_id: Mapped[str | None] = mapped_column(Id, ForeignKey("blobs.id"), index=True)
+    url: Mapped[str | None] = mapped_column(Text)
+    external_id: Mapped[str | None] = mapped_column(String(512))
+    meta: Mapped[dict[str, Any] | None]
+    restricted: Mapped[bool]
+    grants: Mapped[list[str] | None]
+    taken: Mapped[int]
 
 
 class Lease(Base):
@@ -494,7 +524,10 @@ class SavedReply(Base):
 
 
 class PartialUpload(Base):
-    """An upload that comes in parts. `outcome` says what document it became; null while bytes are missing."""
+    """An upload that comes in parts. `outcome` says what document it became, or with `unpack` which job has it.
+
+    It is null while bytes are missing.
+    """
 
     __tablename__ = "partial_uploads"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -507,6 +540,7 @@ class PartialUpload(Base):
     external_id: Mapped[str | None] = mapped_column(String(512))
     meta: Mapped[dict[str, Any] | None]
     grants: Mapped[list[str] | None]
+    unpack: Mapped[bool] = mapped_column(default=False, server_default=false())
     outcome: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from ingest.archives.bounds import ENCRYPTED, expands_too_far
 from ingest.parsing.errors import Encrypted, TooLargeWhenUnpacked, Unreadable
 
 MAX_UNPACKED: Final = 512 * 1024 * 1024
-MAX_RATIO: Final = 200
-"""A part this many times its packed size is refused, unless it is small."""
-_SMALL: Final = 64 * 1024 * 1024
 MAX_PARTS: Final = 20_000
 _OLE: Final = b"\xd0\xcf\x11\xe0"
-_ENCRYPTED: Final = 0x1
 _XML: Final = (".xml", ".rels", ".opf", ".ncx", ".xhtml", ".html", ".htm", ".svg")
 _ENTITY: Final = b"<!ENTITY"
 _PIECE: Final = 1024 * 1024
@@ -49,10 +46,10 @@ def check_archive(path: Path) -> None:
 
 
 def _check_sizes(parts: Sequence[zipfile.ZipInfo]) -> None:
-    if any(part.flag_bits & _ENCRYPTED for part in parts):
+    if any(part.flag_bits & ENCRYPTED for part in parts):
         raise Encrypted("This file is protected by a password. Remove the password and upload it again.")
     large = sum(part.file_size for part in parts) > MAX_UNPACKED or len(parts) > MAX_PARTS
-    if large or any(part.file_size > max(_SMALL, MAX_RATIO * part.compress_size) for part in parts):
+    if large or any(expands_too_far(part.file_size, part.compress_size) for part in parts):
         raise TooLargeWhenUnpacked(
             f"This file unpacks to more than {MAX_UNPACKED // 2**20} MB and was not read. Split the document."
         )

@@ -11,6 +11,7 @@ import pytest
 from tests.pdfs import Sheet, Words, damaged, make_pdf
 from tests.running import ADMIN_KEY, Server, command, serving
 from tests.services import postgres_database
+from tests.unit.test_archives import zipped
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +95,31 @@ class TestIngest:
         done = ibid("ingest", str(tmp_path))
         assert done.returncode == 1
         assert done.stderr.startswith("nothing_to_ingest: ")
+
+
+class TestUnpack:
+    def test_files_become_documents_that_are_waited_for(self, ibid: Shell, tmp_path: Path) -> None:
+        files = [("a/README.md", BORROWING.encode()), ("b/README.md", OPENING.encode())]
+        (tmp_path / "handbook.zip").write_bytes(zipped(*files))
+        done = ibid.fine("ingest", str(tmp_path), "--unpack", "--collection", "unpacked")
+        assert "2 unpacked" in done
+        assert "3 succeeded" in done  # the archive and both files
+        assert OPENING in ibid.fine("search", "reading room opens", "-c", "unpacked")
+
+    def test_refused_files_are_named(self, ibid: Shell, tmp_path: Path) -> None:
+        archive = tmp_path / "mixed.zip"
+        archive.write_bytes(zipped(("ok.txt", BORROWING.encode()), ("f/movie.mp4", b"x")))
+        done = ibid("ingest", str(archive), "--unpack", "--collection", "mixed")
+        assert done.returncode == 1
+        assert "mixed.zip: f/movie.mp4: " in done.stdout
+        assert "[unsupported_type]" in done.stdout
+
+    def test_only_if_asked(self, ibid: Shell, tmp_path: Path) -> None:
+        archive = tmp_path / "a.zip"
+        archive.write_bytes(zipped(("ok.txt", b"x")))
+        done = ibid("ingest", str(archive), "--collection", "unasked")
+        assert done.returncode == 1
+        assert "--unpack" in done.stdout
 
 
 class TestAsk:

@@ -22,6 +22,8 @@ from ingest.work import work
 from tests.running import eventually
 from tests.services import postgres_database
 from tests.unit.shop import FACTS, Shop
+from tests.unit.test_archives import zipped
+from tests.unit.test_unpacking import send
 
 pytestmark = pytest.mark.service
 
@@ -86,6 +88,18 @@ class TestDelete:
             collections.delete(session, shop.scope, shop.collection, grace=None)
         shop.work()
         assert shop.parts.store.generations() == set()
+
+
+class TestUnpack:
+    def test_into_a_collection_that_is_being_deleted(self, shop: Shop) -> None:
+        job_id = send(shop, zipped(("a.txt", b"x"), ("b.txt", b"y")))
+        with beside_work(
+            shop, lambda session: generations.lock_collection(session, shop.collection)
+        ) as session:
+            collections.delete(session, shop.scope, shop.collection, grace=None)
+        shop.work()
+        assert shop.state(job_id) == JobState.CANCELLED
+        assert shop.count(Document) == 0
 
 
 class TestUpload:

@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from ibid import claims, jobs
+from ibid import claims, jobs, queue
 from ibid.claims import Claim, LeaseLost
 from ibid.clock import now
 from ibid.db.session import Database
 from ibid.db.tables import Job
-from ibid.jobs import JobEnded, JobNotFound, JobNotRetryable, QueueFull, QueueView, Those
+from ibid.jobs import JobEnded, JobNotFound, JobNotRetryable, Those
+from ibid.queue import QueueFull, QueueView
 from ibid.types import JobKind, JobState, Scope
 
 LEASE = timedelta(seconds=20)
@@ -246,7 +247,7 @@ class TestView:
 class TestQueue:
     def test_is_empty(self, db: Database, admin: Scope) -> None:
         with db.read() as session:
-            assert jobs.queue(session, admin) == QueueView(0, 0, 0, None)
+            assert queue.view(session, admin) == QueueView(0, 0, 0, None)
 
     def test_counts_and_age(self, db: Database, admin: Scope) -> None:
         ids = [add(db) for _ in range(4)]
@@ -256,7 +257,7 @@ class TestQueue:
             waited = update(Job).where(Job.id == ids[3]).values(not_before=now() - timedelta(minutes=5))
             session.execute(waited)
         with db.read() as session:
-            found = jobs.queue(session, admin)
+            found = queue.view(session, admin)
         assert (found.queued, found.running, found.stalled) == (2, 1, 1)
         assert 300 <= (found.oldest_queued_seconds or 0) < 400
 
@@ -264,20 +265,20 @@ class TestQueue:
         add(db)
         other = Scope("k", "editor", frozenset({"key:k"}), frozenset({"col_other"}))
         with db.read() as session:
-            assert jobs.queue(session, other) == QueueView(0, 0, 0, None)
+            assert queue.view(session, other) == QueueView(0, 0, 0, None)
 
     def test_has_room_until_it_is_full(self, db: Database) -> None:
         for _ in range(2):
             add(db)
         add(db, "col_other")
         with db.read() as session:
-            jobs.check_room(session, "col_a", 3)
+            queue.check_room(session, "col_a", 3)
             with pytest.raises(QueueFull) as refused:
-                jobs.check_room(session, "col_a", 2)
+                queue.check_room(session, "col_a", 2)
         assert refused.value.retry_after > 0
         claim(db, limit=1)
         with db.read() as session:
-            jobs.check_room(session, "col_a", 2)
+            queue.check_room(session, "col_a", 2)
 
 
 class TestDeadLetters:

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from ibid import claims, clock, jobs
 from ibid.claims import Claim, LeaseLost
 from ibid.db.session import Database
-from ibid.db.tables import Base, Job
+from ibid.db.tables import Arrival, Base, Job
 from ibid.jobs import JobEnded, JobNotRetryable
 from ibid.lifecycle import TRANSITIONS
 from ibid.types import TERMINAL, JobKind, JobState, Scope
@@ -81,7 +81,23 @@ class Jobs(RuleBasedStateMachine):
     @rule(collection=st.sampled_from(["col_a", "col_b"]), kind=st.sampled_from(JobKind))
     def add(self, collection: str, kind: JobKind) -> None:
         with self.db.begin() as session:
-            jobs.enqueue(session, kind, collection)
+            job = jobs.enqueue(session, kind, collection)
+            if kind in {JobKind.UNPACK, JobKind.FETCH}:
+                session.add(self.arrival(job))
+
+    def arrival(self, job: Job) -> Arrival:
+        """What such a job is to bring in."""
+        return Arrival(
+            job_id=job.id,
+            collection_id=job.collection_id,
+            key_id=ADMIN.key_id,
+            actor="",
+            role=ADMIN.role,
+            name="",
+            url="https://example.org/",
+            restricted=False,
+            taken=0,
+        )
 
     @rule(target=held, worker=st.sampled_from([1, 2]), limit=st.integers(1, 4))
     def message_arrives(self, worker: int, limit: int) -> Any:
