@@ -55,6 +55,7 @@ class _Run:
     began: float = field(default_factory=perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     waiting: list[Judged] = field(default_factory=list)
+    shown: frozenset[str] = frozenset()
     supported: bool = False
 
     def spent(self, step: str, since: float) -> None:
@@ -125,6 +126,7 @@ def _retrieve(this: _Run) -> tuple[SearchResult, gate.Decision]:
     result = search(this.kit, this.scope, this.collection_id, this.question, records.PASSAGES)
     decision = gate.decide(this.question, result.hits, result.encoder)
     this.spent("search", begin)
+    this.shown = frozenset(hit.document_id for hit in result.hits)
     seen = {"sufficient": decision.sufficient, "score": round(decision.score, 4)} | asdict(decision.features)
     with this.kit.db.begin() as session:
         records.retrieved(session, this.id, result, seen)
@@ -182,15 +184,20 @@ def _take(this: _Run, draft: DraftSentence, sources: Mapping[int, Source]) -> No
 
 
 def _release(this: _Run, judged: Judged) -> None:
-    """Write the sentence, and those that waited for it, unless a document that it cites is gone by now."""
+    """Write the sentence, and those that waited for it, unless a document that they may rest on is gone by now."""
     let_out = [
         one for one in (*this.waiting, judged) if not (this.strict and one.support is Support.UNSUPPORTED)
     ]
     with this.kit.db.begin() as session:
         _check_stop(records.running(session, this.id), this.kit)
-        if not records.citable(session, this.scope, judged):
+        allowed = [
+            one
+            for one in let_out
+            if records.citable(session, this.scope, one, shown=this.shown, question=this.question)
+        ]
+        if judged not in allowed:
             return
-        for one in let_out:
+        for one in allowed:
             records.release(session, this.id, one)
     this.waiting.clear()
     this.supported = True

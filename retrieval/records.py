@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ibid import access
+from ibid import access, withdrawal
 from ibid.chat.registry import known
 from ibid.clock import new_id, now
 from ibid.db.tables import (
@@ -21,6 +21,7 @@ from ibid.db.tables import (
     AnswerEvent,
     AnswerNearest,
     AnswerSentence,
+    AnswerSource,
     Collection,
     Document,
 )
@@ -105,10 +106,12 @@ def add_event(session: Session, answer_id: str, kind: str, data: Mapping[str, Js
 
 
 def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapping[str, Json]) -> None:
-    """Record what was searched and what the gate saw."""
+    """Record what was searched, whose passages the model is shown, and what the gate saw."""
     answer = running(session, answer_id)
     answer.generation_id = result.generation_id
     answer.settings = answer.settings | {"gate": dict(gate)}
+    shown = sorted({hit.document_id for hit in result.hits})
+    session.add_all(AnswerSource(answer_id=answer_id, document_id=document_id) for document_id in shown)
     add_event(
         session,
         answer_id,
@@ -117,10 +120,21 @@ def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapp
     )
 
 
-def citable(session: Session, scope: Scope, judged: Judged) -> bool:
-    """Whether the scope may still see every document that the sentence cites; they stay until the transaction ends."""
+def citable(
+    session: Session, scope: Scope, judged: Judged, *, shown: frozenset[str] = frozenset(), question: str = ""
+) -> bool:
+    """Whether the sentence may be let out; the documents that this rests on stay until the transaction ends.
+
+    The scope must still see every document that it cites. Once one that the model was `shown` is out of sight, words
+    of it may be anywhere: then a sentence is let out only if it is verified and has all its words from elsewhere.
+    """
     cited = {place.document_id for place in judged.evidence}
-    return visible(session, scope, cited) == cited
+    seen = visible(session, scope, cited | shown)
+    if seen >= cited | shown:
+        return True
+    evidence = (question, *(place.quote for place in judged.evidence))
+    verified = judged.support is Support.VERIFIED and seen >= cited
+    return verified and withdrawal.stands_alone(judged.text, evidence)
 
 
 def release(session: Session, answer_id: str, judged: Judged) -> None:

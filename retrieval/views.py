@@ -24,20 +24,15 @@ from ibid.db.tables import (
     Parse,
     Version,
 )
-from ibid.errors import Gone, NotFound
+from ibid.errors import NotFound
 from ibid.types import Box, Citation, Hit, Json, Legs, Scope
+from ibid.withdrawal import SourceDeleted
 
 
 class AnswerNotFound(NotFound):
     """No answer of this id is visible to the asker."""
 
     code = "answer_not_found"
-
-
-class SourceDeleted(Gone):
-    """A document that the answer cites was deleted, so the answer cannot be given again as it was."""
-
-    code = "source_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +119,10 @@ def view(session: Session, scope: Scope, answer_id: str) -> AnswerView:
 
 
 def replay(session: Session, scope: Scope, answer_id: str) -> AnswerView:
-    """The answer as it was given; raises `SourceDeleted` when a document it cites was deleted."""
+    """The answer as it was given; raises `SourceDeleted` when a document it cites, or has words of, was deleted."""
     seen = view(session, scope, answer_id)
     if any(sentence.withdrawn for sentence in seen.sentences):
-        raise SourceDeleted("A document that this answer cites was deleted. Ask the question again.")
+        raise SourceDeleted("A document that this answer was made from was deleted. Ask the question again.")
     return seen
 
 

@@ -114,7 +114,7 @@ class TestPurge:
         def die(*_: object) -> None:
             raise KeyboardInterrupt
 
-        target = "ibid.uploads.erase" if dies_at == "erase" else "ingest.purging._forget_parse"
+        target = "ibid.uploads.erase" if dies_at == "erase" else "ingest.erasing._forget_parse"
         monkeypatch.setattr(target, die)
         with pytest.raises(KeyboardInterrupt):
             work(shop.tools, [held])
