@@ -76,21 +76,23 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
         yield running
 
 
-def everywhere(shop: Shop) -> dict[str, str]:
-    """All rows of all tables, by table, and all files and blobs, by their path or key, as text."""
+def everywhere(shop: Shop) -> Iterator[tuple[str, bytes]]:
+    """All rows of all tables, by table, and all files and blobs, by their path or key."""
     with shop.parts.db.read() as session:
-        found = {
-            table.name: repr([tuple(row) for row in session.execute(select(table))])
-            for table in Base.metadata.sorted_tables
-        }
-    folder = shop.parts.settings.data_dir
-    found |= {str(path): path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()}
-    return found | {key: shop.parts.blobs.read(key).decode("latin-1") for key in shop.parts.blobs.keys()}  # noqa: SIM118
+        for table in Base.metadata.sorted_tables:
+            rows = [tuple(row) for row in session.execute(select(table))]
+            yield table.name, repr(rows).encode()
+    for path in shop.parts.settings.data_dir.rglob("*"):
+        if path.is_file():
+            yield str(path), path.read_bytes()
+    for key in shop.parts.blobs.keys():  # noqa: SIM118 - the port's
+        yield key, shop.parts.blobs.read(key)
 
 
 def told(shop: Shop) -> list[str]:
+    """Where any of the words is found."""
     return sorted(
-        name for name, text in everywhere(shop).items() if any(word in text.lower() for word in WORDS)
+        name for name, content in everywhere(shop) if any(word.encode() in content for word in WORDS)
     )
 
 
