@@ -25,7 +25,6 @@ from ibid.db.tables import (
     Delivery,
     Document,
     DocumentGrant,
-    Embedding,
     Erasure,
     Indexing,
     Job,
@@ -148,11 +147,6 @@ PLACES: Final = (
     Place(Delivery, lambda t: _mentions(Delivery.payload, {t.document_id}), LEDGER),
     Place(Audit, lambda t: Audit.resource == t.document_id, LEDGER),
 )
-# What no document refers to any more, whichever it was.
-STRAYS: Final = (
-    Place(Parse, lambda _: ~_read_from(Parse.key)),
-    Place(Embedding, lambda _: ~exists().where(ChunkRow.embedding_key == Embedding.key)),
-)
 HOLD_NOTHING: Final[Mapping[str, str]] = {
     "answer_events": "numbers of rows",
     "answers": "what was asked and how it went; the text is in its sentences",
@@ -232,11 +226,6 @@ def blob_keys(session: Session, traces: Traces) -> set[str]:
     return set(session.scalars(select(Blob.key).where(Blob.sha256.in_(traces.contents))))
 
 
-def strays(session: Session) -> list[Found]:
-    """Texts and vectors that belong to nothing."""
-    return list(_scanned(session, STRAYS, Traces("")))
-
-
 def finish(session: Session, held: Claim, document_id: str, found: Iterable[Found]) -> None:
     """Note that nothing is left of the document but what may stay."""
     notes = _notes(session, held, document_id)
@@ -258,8 +247,8 @@ def totals(session: Session, held: Claim) -> tuple[dict[str, int], list[dict[str
 
 
 def scanned_tables() -> list[str]:
-    """Names of the tables that a scan looks at."""
-    return sorted({place.table.__tablename__ for place in (*PLACES, *STRAYS)})
+    """Names of the tables that a scan looks at; vectors are found as those that no passage has (`strays`)."""
+    return sorted({"embeddings", *(place.table.__tablename__ for place in PLACES)})
 
 
 def _scanned(session: Session, places: Iterable[Place], traces: Traces) -> Iterator[Found]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from ibid import documents, forgetting, replies, resumable, uploads, withdrawal
+from ibid import documents, forgetting, replies, resumable, strays, uploads, withdrawal
 from ibid.claims import Claim
 from ibid.db.tables import (
     AttachmentRow,
@@ -14,7 +14,6 @@ from ibid.db.tables import (
     Document,
     Embedding,
     Indexing,
-    Parse,
     Version,
 )
 from ibid.forgetting import Traces
@@ -40,17 +39,6 @@ def erase(tools: Tools, held: Claim, traces: Traces, generations: Iterable[str])
     with tools.db.begin() as session:
         counts = {"blobs": erased + stray, "upload_parts": parts}
         forgetting.count(session, held, traces.document_id, counts)
-
-
-def erase_strays(tools: Tools) -> dict[str, int]:
-    """Remove texts and vectors that belong to nothing, such as those a worker made just as their document went."""
-    unread = ~exists().where(Version.parse_key == Parse.key)
-    with tools.db.begin() as session:
-        texts = sum(_forget_parse(session, key) for key in session.scalars(select(Parse.key).where(unread)))
-    unused = ~exists().where(ChunkRow.embedding_key == Embedding.key)
-    with tools.db.begin() as session:
-        gone = session.scalars(delete(Embedding).where(unused).returning(Embedding.key)).all()
-    return {"texts": texts, "embeddings": len(gone)}
 
 
 def forget_chunks(
@@ -111,7 +99,7 @@ def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int
     attached = session.scalars(
         select(AttachmentRow.parse_key).where(AttachmentRow.parse_key.in_(traces.texts))
     ).all()
-    gone = {key for key in sorted(traces.texts) if _forget_parse(session, key)}
+    gone = {key for key in sorted(traces.texts) if strays.forget_text(session, key)}
     session.execute(
         update(Document)
         .where(Document.id == traces.document_id)
@@ -124,17 +112,6 @@ def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int
         "attachments": sum(key in gone for key in attached),
         "saved_replies": replies.withdraw(session, {traces.document_id, *traces.uploads}),
     }
-
-
-def _forget_parse(session: Session, key: str) -> bool:
-    """Remove a text unless a version refers to it; it is locked first, so a version that begins to refer waits."""
-    row = session.scalar(select(Parse).where(Parse.key == key).with_for_update())
-    if row is None or session.scalar(select(Version.id).where(Version.parse_key == key).limit(1)):
-        return False
-    session.execute(delete(AttachmentRow).where(AttachmentRow.parse_key == key))
-    session.delete(row)
-    session.flush()
-    return True
 
 
 def _erase_stray_bytes(tools: Tools, traces: Traces) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
-from ibid import claims, forgetting
+from ibid import claims, forgetting, strays
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db import schema
@@ -17,7 +17,7 @@ from ibid.db.tables import ChunkRow, Collection, Erasure, Generation, Indexing
 from ibid.errors import Unavailable
 from ibid.forgetting import Found, Traces
 from ibid.types import JobState
-from ingest.erasing import erase, erase_strays, forget_chunks
+from ingest.erasing import erase, forget_chunks
 from ingest.tools import Tools
 
 ROUNDS: Final = 3
@@ -100,13 +100,13 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
         with tools.db.begin() as session:
             claims.progress(session, held, "removing", done, len(waiting), "documents")
         _forget_document(tools, held, document_id, list(generations))
-    strays = _without_strays(tools)
+    swept = _without_strays(tools)
     with tools.db.begin() as session:
         claims.progress(session, held, "scanning")
     tools.db.scrub()
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
-    for name, n in strays.items():
+    for name, n in swept.items():
         removed[name] = removed.get(name, 0) + n
     points = {name.removeprefix("points of "): removed.pop(name) for name in list(removed) if " " in name}
     states = generations | {id_: {"state": "dropped", "points": n} for id_, n in dropped.items()}
@@ -168,11 +168,11 @@ def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
 def _without_strays(tools: Tools) -> dict[str, int]:
     removed: dict[str, int] = {}
     for _ in range(ROUNDS):
-        for name, n in erase_strays(tools).items():
+        for name, n in strays.remove(tools.db).items():
             removed[name] = removed.get(name, 0) + n
         with tools.db.read() as session:
-            found = forgetting.strays(session)
-        if not found:
+            found = strays.count(session)
+        if not any(found.values()):
             return removed
     raise NotForgotten("Texts or vectors that belong to nothing come up again. They are removed again later.")
 

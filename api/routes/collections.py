@@ -54,19 +54,23 @@ class Deleted(models.Response):
 
 
 class Repair(models.Request):
-    """Whether to make the store agree with SQL."""
+    """Whether to mend what is found."""
 
     repair: bool = False
 
 
 class Comparison(models.Response):
-    """One generation: points without a chunk (`orphans`) and chunks without a point (`gaps`), before any repair."""
+    """One generation before any repair.
+
+    `orphans` are points without a chunk, `gaps` chunks without a point, `stale` points with other rights or times.
+    """
 
     generation_id: str
     chunks: int
     points: int
     orphans: int
     gaps: int
+    stale: int
     repaired: bool
 
 
@@ -155,8 +159,9 @@ def _verify(found: Asker, wired: Wired, ref: str, *, repair: bool) -> Verificati
                 generation_id=each.generation_id,
                 chunks=each.chunks,
                 points=each.points,
-                orphans=len(each.orphans),
-                gaps=len(each.gaps),
+                orphans=each.orphans,
+                gaps=each.gaps,
+                stale=each.stale,
                 repaired=each.repaired,
             )
             for each in compared

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,27 +10,18 @@ import pytest
 from sqlalchemy import select
 
 from ibid import audit, collections, deletions, documents, forgetting, generations, replies, resumable
-from ibid.blobs.directory import DirectoryBlobStore
-from ibid.blobs.memory import MemoryBlobStore
-from ibid.bootstrap import open_parts
 from ibid.chat.port import DraftSentence, Prompt
 from ibid.clock import now
-from ibid.db.session import Database
 from ibid.db.tables import Base, Blob, Embedding, Erasure, Parse, Webhook
 from ibid.deletions import Filter
-from ibid.nudge.memory import MemoryNudge
-from ibid.settings import Settings
-from ibid.types import Attachment, JobState, Scope
-from ibid.vectors.edge import EdgeVectorStore
-from ibid.vectors.memory import MemoryVectorStore
+from ibid.types import Attachment, JobState
 from ingest import erasing, indexing
 from ingest.work import work
 from retrieval import answers, records
 from retrieval.kit import Kit
-from tests.services import postgres_database
+from tests.shops import ADMIN, opened
 from tests.unit.shop import Shop
 
-ADMIN = Scope(key_id="key_admin", role="admin")
 WORDS = ("quillwort", "zephyrine", "brackenfold", "marchpane", "oldenwick")
 TEXT = f"The {WORDS[0]} ferry takes 40 cars.\n\nIts captain is {WORDS[1]} Holm.\n\nNobody swims there."
 OTHER = "The bridge is 40 metres long.\n\nIt was built in 1931."
@@ -51,28 +41,10 @@ class Rewording:
         yield DraftSentence(f"Everybody loves how {WORDS[1]} sings at dawn.", (), ())
 
 
-@contextmanager
-def opened(tmp_path: Path, kind: str) -> Iterator[Shop]:
-    settings = Settings(data_dir=tmp_path / "data", embedder="hashing", sample=False)
-    if kind == "postgresql":
-        with postgres_database() as url:
-            yield from made(Database(url), MemoryVectorStore(), MemoryBlobStore(), settings)
-        return
-    store = EdgeVectorStore(settings.data_dir / "vectors")
-    db = Database(f"sqlite:///{settings.data_dir / 'ibid.db'}")
-    yield from made(db, store, DirectoryBlobStore(settings.data_dir / "blobs"), settings)
-
-
-def made(db: Database, store: object, blobs: object, settings: Settings) -> Iterator[Shop]:
-    Base.metadata.create_all(db.engine)
-    parts = open_parts(settings, db=db, store=store, blobs=blobs, nudge=MemoryNudge())
-    yield Shop(parts, ADMIN)
-    parts.close()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    with opened(tmp_path, request.param) as running:
+    edge = request.param == "sqlite"
+    with opened(tmp_path, request.param, "edge" if edge else "memory") as running:
         yield running
 
 

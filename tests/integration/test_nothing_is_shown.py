@@ -159,6 +159,7 @@ class World:
             "sign_in": {"json": {"token": "used"}},
             "create_collection": {"json": {"name": "another"}},
             "verify_collection": {"json": {"repair": False}},
+            "verify_everything": {"json": {"repair": False}},
             "upload_documents": {"json": {"name": "new.txt", "text": "The lighthouse is white."}},
             "append_upload": {
                 "content": b"x",
