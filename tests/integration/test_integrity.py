@@ -22,6 +22,7 @@ from ibid.db.tables import (
     Version,
 )
 from ibid.integrity import Comparison
+from ibid.settings import Settings
 from ibid.types import JobState
 from ibid.vectors.port import PointRef
 from tests.shops import opened
@@ -193,7 +194,7 @@ class TestInventory:
 
     def test_unknown_generation_on_a_server_is_only_told_of(self, shop: Shop) -> None:
         shop.parts.store.create("gen_nobody", 8)
-        settings = shop.parts.settings.model_copy(update={"qdrant_url": "http://elsewhere"})
+        settings = Settings(data_dir=shop.parts.settings.data_dir, qdrant_url="http://elsewhere")
         assert not settings.standalone
         shared = replace(shop.parts, settings=settings)
         inventory.take(shared, repair=True)
