@@ -17,8 +17,7 @@ from sqlalchemy import select
 
 from ibid import jobs, metrics
 from ibid.chat.port import ChatModel, DraftSentence, Prompt
-from ibid.clock import now
-from ibid.db.session import Database
+from ibid.db.session import Database, moment
 from ibid.db.tables import Answer, Parse, Version
 from ibid.errors import IbidError, Unavailable
 from ibid.types import Hit, Scope, Support
@@ -189,7 +188,7 @@ def _release(this: _Run, judged: Judged) -> None:
         one for one in (*this.waiting, judged) if not (this.strict and one.support is Support.UNSUPPORTED)
     ]
     with this.kit.db.begin() as session:
-        _check_stop(records.running(session, this.id), this.kit)
+        _check_stop(records.running(session, this.id), this.kit, moment(session))
         allowed = [
             one
             for one in let_out
@@ -246,22 +245,19 @@ def _beat(kit: Kit, answer_id: str) -> None:
         answer = session.get_one(Answer, answer_id)
         if answer.status != "running":
             raise AnswerOver(f"Answer {answer_id} has ended.")
-        _check_stop(answer, kit)
-        fresh = answer.lease_until is not None and answer.lease_until - now() > length * 2 / 3
+        at = moment(session)
+        _check_stop(answer, kit, at)
+        fresh = answer.lease_until is not None and answer.lease_until - at > length * 2 / 3
     if not fresh:
         with kit.db.begin() as session:
-            records.running(session, answer_id).lease_until = now() + length
+            records.running(session, answer_id).lease_until = moment(session) + length
 
 
-def _check_stop(answer: Answer, kit: Kit) -> None:
+def _check_stop(answer: Answer, kit: Kit, at: datetime) -> None:
     if answer.stop_requested:
         raise Stopped("stopped")
-    if _unwatched(answer.watched_at, kit):
+    if at - answer.watched_at > timedelta(seconds=kit.settings.answer_unwatched_seconds):
         raise Stopped("unwatched")
-
-
-def _unwatched(watched_at: datetime, kit: Kit) -> bool:
-    return now() - watched_at > timedelta(seconds=kit.settings.answer_unwatched_seconds)
 
 
 def _write_unless_over(db: Database, change: object, *arguments: str) -> None:

@@ -6,7 +6,7 @@ to rows and hold no text, so that withdrawing a row withdraws it from every even
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import func, select
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from ibid import access, withdrawal
 from ibid.chat.registry import known
 from ibid.clock import new_id, now
+from ibid.db.session import moment
 from ibid.db.tables import (
     Answer,
     AnswerCitation,
@@ -57,7 +58,7 @@ def start(
 ) -> str:
     """A running answer under a lease; gives its id. The caller commits, and then runs it."""
     collection = access.collection(session, scope, collection_ref)
-    moment = now()
+    at = moment(session)
     answer = Answer(
         id=new_id("ans"),
         collection_id=collection.id,
@@ -75,9 +76,9 @@ def start(
         usage={"input_tokens": 0, "output_tokens": 0},
         timings={},
         grounding={},
-        lease_until=moment + timedelta(seconds=settings.lease_seconds),
-        watched_at=moment,
-        created_at=moment,
+        lease_until=at + timedelta(seconds=settings.lease_seconds),
+        watched_at=at,
+        created_at=now(),
     )
     session.add(answer)
     session.flush()
@@ -214,11 +215,11 @@ def end(session: Session, answer: Answer, ending: Ending) -> None:
     add_event(session, answer.id, f"answer.{ending}")
 
 
-def end_interrupted(session: Session, moment: datetime) -> int:
+def end_interrupted(session: Session) -> int:
     """End running answers whose lease is over: their process died; gives how many."""
     lost = session.scalars(
         select(Answer)
-        .where(Answer.status == "running", Answer.lease_until < moment)
+        .where(Answer.status == "running", Answer.lease_until < moment(session))
         .with_for_update(skip_locked=True)
     ).all()
     for answer in lost:

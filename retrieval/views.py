@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ibid import access
-from ibid.clock import now
+from ibid.db.session import moment
 from ibid.db.tables import (
     Answer,
     AnswerCitation,
@@ -152,7 +152,7 @@ def stop(session: Session, scope: Scope, answer_id: str) -> None:
 
 def touch_watched(session: Session, answer_id: str) -> None:
     """Note that somebody is watching the answer come."""
-    session.get_one(Answer, answer_id).watched_at = now()
+    session.get_one(Answer, answer_id).watched_at = moment(session)
 
 
 def _filled(row: AnswerEvent, seen: AnswerView) -> dict[str, Json]:

@@ -309,8 +309,9 @@ class TestLease:
     def test_an_expired_one_ends_the_answer_as_interrupted(self, shelf: Shelf):
         answer_id = start(shelf)
         with shelf.db.begin() as session:
-            assert records.end_interrupted(session, now()) == 0
-            assert records.end_interrupted(session, now() + timedelta(minutes=5)) == 1
+            assert records.end_interrupted(session) == 0
+            session.get_one(Answer, answer_id).lease_until = now() - timedelta(seconds=1)
+            assert records.end_interrupted(session) == 1
         seen = view(shelf, answer_id)
         assert (seen.status, seen.reason) == ("failed", "interrupted")
         assert [event.type for event in events(shelf, answer_id)] == ["answer.created", "answer.failed"]
@@ -321,7 +322,8 @@ class TestLease:
         async def sweep(number: int) -> None:
             if number == 1:
                 with shelf.db.begin() as session:
-                    records.end_interrupted(session, now() + timedelta(minutes=5))
+                    session.scalars(select(Answer)).one().lease_until = now() - timedelta(seconds=1)
+                    assert records.end_interrupted(session) == 1
 
         answer_id = ask(shelf, model=Scripted(TRUE, ALSO, before=sweep))
         seen = view(shelf, answer_id)
