@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, Row
 from ibid import collections, fingerprints, integrity
 from ibid.bootstrap import Parts, open_parts
 from ibid.clock import new_id, now
-from ibid.db.tables import Base, Blob, ChunkRow, Document, Indexing, Version
+from ibid.db.tables import Base, Blob, ChunkRow, Collection, Document, Indexing, Version
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
 from ibid.types import Scope
@@ -65,71 +65,62 @@ def _fill(parts: Parts, documents: int) -> int:
         session.add(Blob(id="blob", sha256="", size=0, key="none", touched_at=now()))
         session.flush()
         for number in range(documents):
-            rows = dict(_rows(made.id, made.active_generation_id, number))
-            for table in (Document, Version, Indexing, ChunkRow):
-                session.execute(insert(table), rows[table])
+            document = _document(made, f"{number}.txt")
+            version = _version(document)
+            session.add(document)
+            session.flush()
+            session.add(version)
+            session.flush()
+            counts = dict.fromkeys(("made", "embedded", "chunks"), CHUNKS)
+            generation_id = made.active_generation_id
+            session.add(
+                Indexing(generation_id=generation_id, version_id=version.id, created_at=now(), **counts)
+            )
+            session.execute(insert(ChunkRow), list(_chunks(generation_id, version.id, number)))
     return documents * CHUNKS
 
 
-def _rows(
-    collection_id: str, generation_id: str, number: int
-) -> Iterator[tuple[type[Base], list[dict[str, object]]]]:
-    moment, document_id, version_id = now(), new_id("doc"), new_id("ver")
-    words, name = random.Random(number), f"{number}.txt"  # noqa: S311 - the same words in every run
-    yield (
-        Document,
-        [
-            {
-                "id": document_id,
-                "collection_id": collection_id,
-                "identity": f"name:{name}",
-                "name": name,
-                "meta": {},
-                "current_version_id": version_id,
-                "created_at": moment,
-                "updated_at": moment,
-            }
-        ],
+def _document(collection: Collection, name: str) -> Document:
+    return Document(
+        id=new_id("doc"),
+        collection_id=collection.id,
+        identity=f"name:{name}",
+        name=name,
+        meta={},
+        created_at=now(),
+        updated_at=now(),
     )
-    yield (
-        Version,
-        [
-            {
-                "id": version_id,
-                "document_id": document_id,
-                "number": 1,
-                "blob_id": "blob",
-                "sha256": "",
-                "filename": name,
-                "media_type": "",
-                "size": 0,
-                "job_id": "",
-                "receipt": {},
-                "live_from": moment,
-                "created_at": moment,
-            }
-        ],
+
+
+def _version(document: Document) -> Version:
+    return Version(
+        id=new_id("ver"),
+        document_id=document.id,
+        number=1,
+        blob_id="blob",
+        sha256="",
+        filename=document.name,
+        media_type="",
+        size=0,
+        job_id="",
+        receipt={},
+        live_from=now(),
+        created_at=now(),
     )
-    counts = dict.fromkeys(("made", "embedded", "chunks"), CHUNKS)
-    yield (
-        Indexing,
-        [{"generation_id": generation_id, "version_id": version_id, "created_at": moment, **counts}],
-    )
-    yield (
-        ChunkRow,
-        [
-            {
-                "id": fingerprints.point_id(generation_id, version_id, ordinal),
-                "generation_id": generation_id,
-                "version_id": version_id,
-                "ordinal": ordinal,
-                "start": 0,
-                "end": 0,
-                "heading": [],
-                "tokens": 60,
-                "text": " ".join(f"word{words.randrange(20_000)}" for _ in range(60)),
-                "embedding_key": f"{version_id}:{ordinal}",
-            }
-            for ordinal in range(CHUNKS)
-        ],
-    )
+
+
+def _chunks(generation_id: str, version_id: str, number: int) -> Iterator[dict[str, object]]:
+    words = random.Random(number)  # noqa: S311 - the same words in every run
+    for ordinal in range(CHUNKS):
+        yield {
+            "id": fingerprints.point_id(generation_id, version_id, ordinal),
+            "generation_id": generation_id,
+            "version_id": version_id,
+            "ordinal": ordinal,
+            "start": 0,
+            "end": 0,
+            "heading": [],
+            "tokens": 60,
+            "text": " ".join(f"word{words.randrange(20_000)}" for _ in range(60)),
+            "embedding_key": f"{version_id}:{ordinal}",
+        }

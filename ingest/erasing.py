@@ -66,11 +66,16 @@ def forget_chunks(
         removed["chunks"] += len(rows)
 
 
+def points_of(generation_id: str) -> str:
+    """Under which name a generation's removed points are counted."""
+    return f"points of {generation_id}"
+
+
 def _erase_points(tools: Tools, held: Claim, document_id: str, generations: Iterable[str]) -> None:
     for generation_id in generations:
         points = _remove_points(tools, generation_id, document_id)
         with tools.db.begin() as session:
-            forgetting.count(session, held, document_id, {f"points of {generation_id}": points})
+            forgetting.count(session, held, document_id, {points_of(generation_id): points})
 
 
 def _remove_points(tools: Tools, generation_id: str, document_id: str) -> int:

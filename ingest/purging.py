@@ -17,7 +17,7 @@ from ibid.db.tables import ChunkRow, Collection, Erasure, Generation, Indexing
 from ibid.errors import Unavailable
 from ibid.forgetting import Found, Traces
 from ibid.types import JobState
-from ingest.erasing import erase, forget_chunks
+from ingest.erasing import erase, forget_chunks, points_of
 from ingest.tools import Tools
 
 ROUNDS: Final = 3
@@ -89,7 +89,7 @@ def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]
 
 
 def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
-    """Forget one document or all of a collection, and certify it."""
+    """Forget one document or all of a collection; gives the certificate."""
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
         waiting = forgetting.unfinished(session, held)
@@ -101,31 +101,31 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
             claims.progress(session, held, "removing", done, len(waiting), "documents")
         _forget_document(tools, held, document_id, list(generations))
     swept = _without_strays(tools)
-    with tools.db.begin() as session:
-        claims.progress(session, held, "scanning")
     tools.db.scrub()
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
     for name, n in swept.items():
         removed[name] = removed.get(name, 0) + n
-    points = {name.removeprefix("points of "): removed.pop(name) for name in list(removed) if " " in name}
-    states = generations | {id_: {"state": "dropped", "points": n} for id_, n in dropped.items()}
+    points = {
+        id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in generations.items()
+    }
+    points |= {id_: {"state": "dropped", "points": n} for id_, n in dropped.items()}
+    gone = {name: removed.pop(name) for name in list(removed) if name.startswith(points_of(""))}
+    points |= {
+        name.removeprefix(points_of("")): {"state": "dropped", "points": n} for name, n in gone.items()
+    }
+    scan = {
+        "at": now().isoformat(),
+        "found": 0,
+        "tables": forgetting.scanned_tables(),
+        "tables_that_hold_nothing_of_documents": dict(forgetting.HOLD_NOTHING),
+        "generations": sorted(generations),
+        "blobs": "every key under the hash of the document's bytes, and every part of its uploads",
+    }
     return {
-        "removed": removed
-        | {
-            "points": {
-                id_: state | {"points": points.get(id_, state["points"])} for id_, state in states.items()
-            }
-        },
+        "removed": removed | {"points": points},
         "kept": kept,
-        "scan": {
-            "at": now().isoformat(),
-            "found": 0,
-            "tables": forgetting.scanned_tables(),
-            "tables_that_hold_nothing_of_documents": dict(forgetting.HOLD_NOTHING),
-            "generations": sorted(generations),
-            "blobs": "every key under the hash of the document's bytes, and every part of its uploads",
-        },
+        "scan": scan,
         "outside": _outside(tools.db),
     }
 
@@ -177,16 +177,13 @@ def _without_strays(tools: Tools) -> dict[str, int]:
     raise NotForgotten("Texts or vectors that belong to nothing come up again. They are removed again later.")
 
 
-def _generations(tools: Tools, held: Claim) -> dict[str, dict[str, Any]]:
-    """The generations in the store that may hold points of the collection: its own, and any that SQL does not know."""
+def _generations(tools: Tools, held: Claim) -> dict[str, str]:
+    """States of the store's generations that may hold points of the collection: its own, and any unknown to SQL."""
     with tools.db.read() as session:
         rows = session.execute(select(Generation.id, Generation.collection_id, Generation.state)).all()
     elsewhere = {id_ for id_, collection_id, _ in rows if collection_id != held.collection_id}
     states = {id_: state for id_, _, state in rows}
-    return {
-        id_: {"state": states.get(id_, "unknown"), "points": 0}
-        for id_ in sorted(tools.store.generations() - elsewhere)
-    }
+    return {id_: states.get(id_, "unknown") for id_ in sorted(tools.store.generations() - elsewhere)}
 
 
 def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
