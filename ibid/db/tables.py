@@ -246,7 +246,10 @@ class ChunkRow(Base):
     tokens: Mapped[int]
     text: Mapped[str] = mapped_column(Text)
     embedding_key: Mapped[str] = mapped_column(String(64), index=True)
-    __table_args__ = (UniqueConstraint("generation_id", "version_id", "ordinal"),)
+    __table_args__ = (
+        UniqueConstraint("generation_id", "version_id", "ordinal"),
+        Index("ix_chunks_pages", "generation_id", "id"),  # `verify` reads them in the order of points
+    )
 
 
 class Embedding(Base):

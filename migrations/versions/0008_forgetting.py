@@ -38,6 +38,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("job_id", "document_id", name=op.f("pk_erasures")),
     )
+    with op.batch_alter_table("chunks", schema=None) as batch_op:
+        batch_op.create_index("ix_chunks_pages", ["generation_id", "id"], unique=False)
     op.execute(
         "INSERT INTO answer_sources (answer_id, document_id) "
         "SELECT DISTINCT answer_id, document_id FROM answer_citations"
@@ -46,6 +48,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back."""
+    with op.batch_alter_table("chunks", schema=None) as batch_op:
+        batch_op.drop_index("ix_chunks_pages")
     op.drop_table("erasures")
     with op.batch_alter_table("answer_sources", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_answer_sources_document_id"))
