@@ -126,7 +126,7 @@ def get_collection(collection: str, found: Reader, wired: Wired) -> CollectionVi
 
 @router.delete("/{collection}", operation_id="delete_collection", responses=documented(401, 403, 404))
 def delete_collection(collection: str, found: Editor, wired: Wired) -> Deleted:
-    """Delete a collection with all its documents, for every reader at once."""
+    """Delete a collection with all its documents, for every reader at once; its job's statistics become the certificate."""
     with wired.parts.db.begin() as session:
         row = access.collection(session, found.scope, collection)
         job = collections.delete(session, found.scope, row.id, grace=grace(wired))

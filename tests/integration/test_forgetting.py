@@ -12,7 +12,7 @@ from sqlalchemy import select
 from ibid import audit, collections, deletions, documents, forgetting, generations, replies, resumable
 from ibid.chat.port import DraftSentence, Prompt
 from ibid.clock import now
-from ibid.db.tables import Base, Blob, Embedding, Erasure, Parse, Webhook
+from ibid.db.tables import Base, Blob, Embedding, Erasure, Job, Parse, Webhook
 from ibid.deletions import Filter
 from ibid.types import Attachment, JobState
 from ingest import erasing, indexing
@@ -159,6 +159,20 @@ class TestDocument:
         assert job.statistics["scan"]["found"] == 0
         assert shop.count(Erasure) == 0
         shop.agree()
+
+    def test_what_jobs_said_of_it_goes_with_the_delete(self, shop: Shop) -> None:
+        accepted, other = shop.upload(TEXT), shop.upload(OTHER, name="other.txt")
+        shop.work()
+        with shop.parts.db.begin() as session:
+            for job_id in (accepted.job_id, other.job_id):
+                job = session.get_one(Job, job_id)
+                job.statistics = {"warnings": [f"{WORDS[0]}.bin was not read"]}
+                job.error_code, job.error_message = "unreadable", f"{WORDS[3]}.txt is damaged."
+        delete(shop, accepted.document_id)
+        mine, others = shop.job(accepted.job_id), shop.job(other.job_id)
+        assert (mine.statistics, mine.error_message) == ({}, "The document was deleted.")
+        assert WORDS[3] in others.error_message
+        assert others.statistics
 
     def test_certificate_names_what_is_outside(self, shop: Shop) -> None:
         data = shop.parts.settings.data_dir
