@@ -104,8 +104,7 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
     tools.db.scrub()
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
-    for name, n in swept.items():
-        removed[name] = removed.get(name, 0) + n
+    removed |= {f"stray_{name}": n for name, n in swept.items() if n}
     points = {
         id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in generations.items()
     }
@@ -150,12 +149,11 @@ def _forget_document(tools: Tools, held: Claim, document_id: str, generations: l
 
 def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
     """Everything that is found of the document, in SQL, among the bytes, and in the vector store."""
-    with tools.db.read() as session:
+    listed = {key for digest in traces.contents for key in tools.blobs.keys(f"{digest[:2]}/{digest}")}
+    with tools.db.read() as session:  # after the bytes: the row of a new upload of them is written before
         found = forgetting.scan(session, traces)
-        known = forgetting.blob_keys(session, traces)
-    for digest in traces.contents:
-        stray = [key for key in tools.blobs.keys(f"{digest[:2]}/{digest}") if key not in known]
-        found += [Found("bytes", len(stray), "")] if stray else []
+        stray = listed - forgetting.blob_keys(session, traces)
+    found += [Found("bytes", len(stray), "")] if stray else []
     for upload_id in traces.uploads:
         parts = list(tools.blobs.keys(f"parts/{upload_id}"))
         found += [Found("bytes of uploads", len(parts), "")] if parts else []

@@ -258,6 +258,17 @@ class TestDocument:
         assert shop.live(stays.document_id) == 1
         assert shop.count(Embedding) == 1
 
+    def test_texts_and_vectors_of_nothing_go_too(self, shop: Shop) -> None:
+        """A worker of an earlier version may have left them, and nobody knows of which document."""
+        with shop.parts.db.begin() as session:
+            session.add(Parse(key="k", text=WORDS[0], layout=b"", seconds=0.0, created_at=now()))
+            session.add(Embedding(key="k", vector=b""))
+        job_id = delete(shop, shop.upload(OTHER).document_id)
+        shop.work()
+        removed = shop.job(job_id).statistics["removed"]
+        assert (removed["stray_texts"], removed["stray_embeddings"]) == (1, 1)
+        assert told(shop) == []
+
 
 class TestMany:
     def test_by_filter_each_has_a_certificate(self, shop: Shop) -> None:
