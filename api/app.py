@@ -23,6 +23,7 @@ from api.routes import (
     deletions,
     documents,
     health,
+    inventory,
     jobs,
     metrics,
     page,
@@ -61,6 +62,7 @@ ROUTERS: Sequence[APIRouter] = (
     reindexes.router,
     api_keys.router,
     webhooks.router,
+    inventory.router,
     audit.router,
     reference.router,
 )

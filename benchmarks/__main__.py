@@ -8,7 +8,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import ingestion, latency, machine, memory, parsing, report, retrieval, startup, text
+from benchmarks import (
+    ingestion,
+    latency,
+    machine,
+    memory,
+    parsing,
+    report,
+    retrieval,
+    startup,
+    text,
+    verifying,
+)
 from benchmarks.bench import Bench, Row, bench
 from evals.datasets import DATA
 
@@ -21,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.measure,
     "startup": startup.measure,
     "retrieval": retrieval.measure,
+    "verify": verifying.measure,
 }
 KEPT = Path("build") / "benchmarks"
 

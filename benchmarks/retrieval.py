@@ -46,9 +46,11 @@ class Leg:
         """As the store says."""
         return self.store.count(generation, version_id=version_id, document_id=document_id)
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
         """As the store says."""
-        return self.store.scan(generation, batch=batch)
+        return self.store.scan(generation, batch=batch, after=after)
 
     def generations(self) -> set[str]:
         """As the store says."""

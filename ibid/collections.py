@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, generations, jobs, outbox, withdrawal
+from ibid import access, forgetting, generations, jobs, outbox, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, CollectionGrant, Document, Job
 from ibid.errors import Conflict, Invalid
@@ -94,9 +94,11 @@ def delete(session: Session, scope: Scope, ref: str, *, grace: timedelta | None)
     rows = session.scalars(living.order_by(Document.id).with_for_update()).all()
     last_lease = jobs.cancel_for(session, collection_id=collection.id)
     collection.deleted_at = now()
+    not_before = (last_lease or now()) + grace if grace is not None else None
+    job = jobs.enqueue(session, JobKind.PURGE, collection.id, not_before=not_before)
     for document in rows:
         document.deleted_at = collection.deleted_at
-        withdrawal.withdraw(session, document.id)
+    for document in rows:
+        forgetting.note(session, job.id, document.id, withdrawal.withdraw(session, document.id))
         outbox.announce_document(session, "deleted", collection.id, document.id)
-    not_before = (last_lease or now()) + grace if grace is not None else None
-    return jobs.enqueue(session, JobKind.PURGE, collection.id, not_before=not_before)
+    return job

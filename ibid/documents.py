@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, jobs, outbox, receipts, uploads, withdrawal
+from ibid import access, forgetting, jobs, outbox, receipts, uploads, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Version
 from ibid.errors import Conflict, Invalid
@@ -275,14 +275,17 @@ def remove(session: Session, document: Document, *, grace: timedelta | None) -> 
     """Delete a locked document and those inside it; each has a job of its own, of which the document's is given."""
     last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
     document.deleted_at = now()
-    withdrawal.withdraw(session, document.id)
+    withdrawn = withdrawal.withdraw(session, document.id)
     outbox.announce_document(session, "deleted", document.collection_id, document.id)
-    for child in inside(session, document.id):
+    held = inside(session, document.id)
+    for child in held:
         remove(session, child, grace=grace)
     not_before = (last_lease or now()) + grace if grace is not None else None
-    return jobs.enqueue(
+    job = jobs.enqueue(
         session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
     )
+    forgetting.note(session, job.id, document.id, withdrawn | {"documents_inside": len(held)})
+    return job
 
 
 def locked(session: Session, scope: Scope, document_id: str) -> Document:

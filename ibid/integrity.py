@@ -1,40 +1,72 @@
-"""Comparison of SQL and the vector store in both directions. SQL is the truth: the store is made to agree."""
+"""Comparison of SQL and the vector store in both directions. SQL is the truth: the store is made to agree.
+
+Both are read in pages in the order of point ids, SQL first, so that memory holds a page of each however many there are.
+A point that is written in between is then found, and one that is deleted in between is looked up again.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from ibid import access, generations, points
 from ibid.bootstrap import Parts
-from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Version
+from ibid.db.tables import ChunkRow, Document, DocumentGrant, Embedding, Generation, Indexing, Job, Version
 from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
-from ibid.types import Scope
+from ibid.types import TERMINAL, JobKind, Scope
 from ibid.vectors.errors import GenerationMissing
-from ibid.vectors.port import Point, Vector
+from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
+PAGE = 2000
 BATCH = 500
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found in one generation: points without a chunk, and chunks of finished versions without a point."""
+    """What was found in one generation, before any repair.
+
+    `chunks` are those of finished versions. `orphans` are points without a chunk, `gaps` chunks without a point, `stale`
+    points with another document, version, access list or time than SQL says.
+    """
 
     generation_id: str
     points: int = 0
     chunks: int = 0
-    orphans: list[str] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
+    orphans: int = 0
+    gaps: int = 0
+    stale: int = 0
     repaired: bool = False
 
 
-def verify(parts: Parts, scope: Scope, ref: str, *, repair: bool) -> list[Comparison]:
-    """Compare every generation of a collection that is written to; with `repair`, remove orphans and fill gaps.
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk as SQL has it: whether its version is wholly stored, and the payloads that its point may have."""
 
-    Safe beside uploads and deletes: what is expected is read before the store is scanned, what is surplus after it.
+    finished: bool
+    payload: PointPayload
+    created_at: float
+
+    def agrees(self, seen: PointPayload) -> bool:
+        """Before a version is live its creation stands for its beginning, and its points keep that."""
+        mine = self.payload
+        same = (mine.document_id, mine.version_id) == (seen.document_id, seen.version_id)
+        return (
+            same
+            and set(mine.access) == set(seen.access)
+            and seen.live_from in {mine.live_from, self.created_at}
+            and mine.live_to == seen.live_to
+        )
+
+
+def verify(parts: Parts, scope: Scope, ref: str, *, repair: bool) -> list[Comparison]:
+    """Compare every generation of a collection that is written to; with `repair`, make the store agree.
+
+    Safe beside uploads and deletes.
     """
     with parts.db.read() as session:
         collection = access.collection(session, scope, ref)
@@ -43,75 +75,138 @@ def verify(parts: Parts, scope: Scope, ref: str, *, repair: bool) -> list[Compar
 
 
 def _compare(parts: Parts, generation: Generation, *, repair: bool) -> Comparison:
-    with parts.db.read() as session:
-        expected = _expected(session, generation.id)
-    found: set[str] = set()
-    result = Comparison(generation.id, chunks=len(expected))
-    try:
-        for refs in parts.store.scan(generation.id):
-            ids = [ref.id for ref in refs]
-            found.update(ids)
-            result.orphans += _without_chunk(parts, generation.id, ids)
-    except GenerationMissing:
-        found.clear()
-    result.points = len(found)
-    result.gaps = _still_expected(parts, generation.id, expected - found)
-    if repair:
-        _repair(parts, generation, result)
-        result.repaired = True
-    return result
-
-
-def _expected(session: Session, generation_id: str) -> set[str]:
-    """Ids of the chunks of versions that are recorded as wholly stored."""
-    return set(
-        session.scalars(
-            select(ChunkRow.id)
-            .join(
-                Indexing,
-                (Indexing.version_id == ChunkRow.version_id)
-                & (Indexing.generation_id == ChunkRow.generation_id),
+    result = Comparison(generation.id, repaired=repair)
+    if repair and generation.id not in parts.store.generations():
+        with parts.db.read() as session:
+            needed = session.scalar(
+                select(Indexing.version_id).where(Indexing.generation_id == generation.id)
             )
-            .where(ChunkRow.generation_id == generation_id)
+        if needed is not None:
+            parts.store.create(generation.id, generation.dimensions)
+    after: str | None = None
+    while True:
+        with parts.db.read() as session:
+            known, last = _page(session, generation.id, after)
+        seen = _stored(parts, generation.id, after, last)
+        result.points += len(seen)
+        result.chunks += sum(chunk.finished for chunk in known.values())
+        _settle(parts, generation, result, known, seen)
+        if last is None:
+            return result
+        after = last
+
+
+def _page(session: Session, generation_id: str, after: str | None) -> tuple[dict[str, _Chunk], str | None]:
+    """The chunks of living documents among the next ones, by id, and the last id looked at; None at the end."""
+    rows = (
+        select(ChunkRow.id).where(ChunkRow.generation_id == generation_id).order_by(ChunkRow.id).limit(PAGE)
+    )
+    ids = session.scalars(rows.where(ChunkRow.id > after) if after else rows).all()
+    return _known(session, generation_id, ids), ids[-1] if ids else None
+
+
+def _stored(parts: Parts, generation_id: str, after: str | None, last: str | None) -> dict[str, PointPayload]:
+    """The store's points between two ids, or to its end; none where there is no such generation."""
+    seen: dict[str, PointPayload] = {}
+    try:
+        for refs in parts.store.scan(generation_id, batch=PAGE, after=after):
+            seen |= {ref.id: ref.payload for ref in refs if last is None or ref.id <= last}
+            if last is not None and refs[-1].id >= last:
+                break
+    except GenerationMissing:
+        return {}
+    return seen
+
+
+def _settle(
+    parts: Parts,
+    generation: Generation,
+    result: Comparison,
+    known: dict[str, _Chunk],
+    seen: dict[str, PointPayload],
+) -> None:
+    """Count where the two pages differ, and mend it; whatever differs is looked up in SQL once more."""
+    doubtful = [id_ for id_, payload in seen.items() if id_ not in known or not known[id_].agrees(payload)]
+    gaps = [id_ for id_, chunk in known.items() if chunk.finished and id_ not in seen]
+    for some in _slices([*doubtful, *gaps]):
+        with parts.db.read() as session:
+            now_known = _known(session, generation.id, some)
+            moving = _being_read(session, {chunk.payload.document_id for chunk in now_known.values()})
+        orphans = [id_ for id_ in some if id_ in seen and id_ not in now_known]
+        lacking = [id_ for id_ in some if id_ not in seen and id_ in now_known and now_known[id_].finished]
+        stale = [
+            id_
+            for id_, chunk in now_known.items()
+            if id_ in seen and not chunk.agrees(seen[id_]) and chunk.payload.document_id not in moving
+        ]
+        result.orphans += len(orphans)
+        result.gaps += len(lacking)
+        result.stale += len(stale)
+        if result.repaired:
+            _repair(parts, generation, orphans, [*lacking, *stale])
+
+
+def _known(session: Session, generation_id: str, ids: Sequence[str]) -> dict[str, _Chunk]:
+    """Those of the chunks that are there, of documents that are not deleted."""
+    rows = session.execute(_chunks(generation_id).where(ChunkRow.id.in_(ids))).all()
+    restricted = {row.document_id for row in rows if row.restricted}
+    granted: dict[str, list[str]] = {document_id: [] for document_id in restricted}
+    for some in _slices(sorted(restricted)):
+        for grant in session.scalars(select(DocumentGrant).where(DocumentGrant.document_id.in_(some))):
+            granted[grant.document_id].append(grant.principal)
+    return {
+        row.id: _Chunk(
+            row.finished,
+            PointPayload(
+                row.document_id,
+                row.version_id,
+                tuple(granted.get(row.document_id, (ANYONE,))),
+                (row.live_from or row.created_at).timestamp(),
+                row.live_to.timestamp() if row.live_to else None,
+            ),
+            row.created_at.timestamp(),
         )
+        for row in rows
+    }
+
+
+def _chunks(generation_id: str) -> Select[*tuple[Any, ...]]:
+    finished = exists().where(
+        Indexing.version_id == ChunkRow.version_id, Indexing.generation_id == generation_id
+    )
+    return (
+        select(
+            ChunkRow.id,
+            ChunkRow.version_id,
+            Version.live_from,
+            Version.live_to,
+            Version.created_at,
+            Document.id.label("document_id"),
+            Document.restricted,
+            finished.label("finished"),
+        )
+        .join(Version, Version.id == ChunkRow.version_id)
+        .join(Document, Document.id == Version.document_id)
+        .where(ChunkRow.generation_id == generation_id, Document.deleted_at.is_(None))
     )
 
 
-def _without_chunk(parts: Parts, generation_id: str, ids: Sequence[str]) -> list[str]:
-    """Points that SQL does not know: no chunk row, or a document that is deleted."""
-    with parts.db.read() as session:
-        known = set(
-            session.scalars(
-                select(ChunkRow.id)
-                .join(Version, Version.id == ChunkRow.version_id)
-                .join(Document, Document.id == Version.document_id)
-                .where(
-                    ChunkRow.generation_id == generation_id,
-                    ChunkRow.id.in_(ids),
-                    Document.deleted_at.is_(None),
-                )
-            )
-        )
-    return [id_ for id_ in ids if id_ not in known]
+def _being_read(session: Session, document_ids: set[str]) -> set[str]:
+    """Those of the documents whose job has not ended: it brings their points up to date."""
+    waiting = select(Job.document_id).where(
+        Job.document_id.in_(document_ids), Job.kind == JobKind.INGEST, Job.state.not_in(TERMINAL)
+    )
+    return {id_ for id_ in session.scalars(waiting) if id_}
 
 
-def _still_expected(parts: Parts, generation_id: str, ids: set[str]) -> list[str]:
-    """Those that were not deleted while the store was scanned."""
-    kept: list[str] = []
-    for some in _slices(sorted(ids)):
-        missing = set(_without_chunk(parts, generation_id, some))
-        kept += [id_ for id_ in some if id_ not in missing]
-    return kept
-
-
-def _repair(parts: Parts, generation: Generation, result: Comparison) -> None:
-    for some in _slices(result.orphans):
-        parts.store.delete(generation.id, point_ids=some)
-    if result.gaps:
-        parts.store.create(generation.id, generation.dimensions)
-    for some in _slices(result.gaps):
-        parts.store.upsert(generation.id, _points(parts, generation, some))
-        if deleted := _without_chunk(parts, generation.id, some):  # since the points were made
+def _repair(parts: Parts, generation: Generation, orphans: list[str], wrong: list[str]) -> None:
+    if orphans:
+        parts.store.delete(generation.id, point_ids=orphans)
+    if wrong:
+        parts.store.upsert(generation.id, _points(parts, generation, wrong))
+        with parts.db.read() as session:
+            living = _known(session, generation.id, wrong)
+        if deleted := [id_ for id_ in wrong if id_ not in living]:  # since the points were made
             parts.store.delete(generation.id, point_ids=deleted)
 
 
@@ -147,6 +242,6 @@ def _vectors(parts: Parts, generation: Generation, chunks: Sequence[ChunkRow]) -
 
 
 def _slices(ids: Iterable[str]) -> Iterator[list[str]]:
-    listed = list(ids)
-    for begin in range(0, len(listed), BATCH):
-        yield listed[begin : begin + BATCH]
+    iterator = iter(ids)
+    while some := list(islice(iterator, BATCH)):
+        yield some

@@ -5,22 +5,28 @@ between, the lease ends and a repetition runs again; a first request that was on
 taken, and its transaction is rolled back.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
+from typing import cast as as_type
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, Text, cast, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
-from ibid.db.tables import SavedReply
+from ibid.db.tables import Document, PartialUpload, SavedReply
 from ibid.errors import Conflict, Invalid
+from ibid.withdrawal import SourceDeleted
 
 LEASE = timedelta(seconds=60)
 KEPT = timedelta(hours=24)
 LONGEST_KEY = 255
+WITHDRAWN = 410
+_ID = re.compile(r'"((?:doc|up)_[0-9a-f]+)"')
 
 
 class BadIdempotencyKey(Invalid):
@@ -64,7 +70,10 @@ class Reply:
 
 
 def reserve(session: Session, key_id: str, idempotency_key: str, request_hash: str) -> Reservation | Reply:
-    """The saved reply, or the right to make it. Raises `KeyReused`, `InProgress` or `BadIdempotencyKey`."""
+    """The saved reply, or the right to make it.
+
+    Raises `KeyReused`, `InProgress` or `BadIdempotencyKey`, and `SourceDeleted` for a reply that may not be given again.
+    """
     if not 0 < len(idempotency_key) <= LONGEST_KEY or not idempotency_key.isprintable():
         raise BadIdempotencyKey(
             f"Idempotency-Key is 1 to {LONGEST_KEY} printable characters.", param="Idempotency-Key"
@@ -89,6 +98,7 @@ def reserve(session: Session, key_id: str, idempotency_key: str, request_hash: s
             "This Idempotency-Key came with another request before. Use a new key for a new request."
         )
     if row.status is not None and row.body is not None:
+        _check_sources(session, row)
         return Reply(row.status, row.body)
     if row.lease_until > moment:
         wait = (row.lease_until - moment).total_seconds()
@@ -105,7 +115,7 @@ def save(session: Session, reservation: Reservation, status: int, body: Mapping[
     done = session.execute(
         update(SavedReply).where(*_is(reservation)).values(status=status, body=dict(body), lease_until=now())
     )
-    if cast("CursorResult[Any]", done).rowcount != 1:
+    if as_type("CursorResult[Any]", done).rowcount != 1:
         raise InProgress("This request took too long, and a repetition of it is being worked on now.")
 
 
@@ -118,6 +128,28 @@ def expire(session: Session, moment: datetime) -> None:
     """Remove replies that are older than a day."""
     old = SavedReply.created_at < moment - KEPT
     session.execute(delete(SavedReply).where(old, SavedReply.lease_until < moment))
+
+
+def withdraw(session: Session, ids: set[str]) -> int:
+    """Empty the replies that name one of the ids of documents or uploads; their keys stay taken. Gives how many."""
+    named = or_(*(cast(SavedReply.body, Text).contains(f'"{id_}"', autoescape=True) for id_ in sorted(ids)))
+    found = session.scalars(select(SavedReply).where(named).with_for_update()).all()
+    for row in found:
+        row.status, row.body = WITHDRAWN, {}
+    return len(found)
+
+
+def _check_sources(session: Session, row: SavedReply) -> None:
+    """Raise `SourceDeleted` if the reply told of a document that was deleted since, or of an upload that is over."""
+    named = set(_ID.findall(json.dumps(row.body)))
+    gone = select(Document.id).where(Document.id.in_(named), Document.deleted_at.is_not(None))
+    uploads = {id_ for id_ in named if id_.startswith("up_")}
+    going = select(PartialUpload.id).where(PartialUpload.id.in_(uploads), PartialUpload.expires_at > now())
+    over = uploads.difference(session.scalars(going))
+    if row.status == WITHDRAWN or over or session.scalar(gone.limit(1)) is not None:
+        raise SourceDeleted(
+            "The document or upload that the first reply told of was deleted. Use a new key for a new request."
+        )
 
 
 def _insert(session: Session, mine: Reservation, request_hash: str, moment: datetime) -> bool:

@@ -267,11 +267,24 @@ def _row(target: Target, made: Chunk, key: str) -> ChunkRow:
 
 
 def _insert_embeddings(session: Session, tools: Tools, keys: Sequence[str], vectors: np.ndarray) -> None:
-    """Insert vectors; another worker may have made the same ones a moment ago."""
+    """Insert vectors that a chunk needs still; another worker may have made the same ones a moment ago.
+
+    The chunks are held: a purge that takes them waits, and takes their vectors with them.
+    """
+    needed = (
+        select(ChunkRow.embedding_key)
+        .where(ChunkRow.embedding_key.in_(keys))
+        .order_by(ChunkRow.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    wanted = set(session.scalars(needed))
     rows = [
         {"key": key, "vector": vector.astype(np.float32).tobytes()}
         for key, vector in zip(keys, vectors, strict=True)
+        if key in wanted
     ]
+    if not rows:
+        return
     if tools.db.sqlite:
         session.execute(sqlite.insert(Embedding).on_conflict_do_nothing(), rows)
     else:

@@ -1,41 +1,68 @@
-"""Cleaning up after a delete: readers stopped seeing it at its commit; here the rows, points and bytes go."""
+"""Cleaning up after a delete: readers stopped seeing it at its commit; here the rows, points and bytes go.
 
-from typing import Any
+The job of a deleted document or collection ends only after a scan of everything has found nothing more of it, and its
+statistics are the certificate: what was removed, what was kept and why, where was looked, and what is outside.
+"""
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
-from sqlalchemy.orm import Session
+from typing import Any, Final
 
-from ibid import arrivals, claims, uploads
+from sqlalchemy import delete, select, update
+
+from ibid import arrivals, claims, forgetting, strays, uploads
 from ibid.claims import Claim
-from ibid.db.tables import (
-    AttachmentRow,
-    ChunkRow,
-    Document,
-    Embedding,
-    Generation,
-    Indexing,
-    Parse,
-    Version,
-)
+from ibid.clock import now
+from ibid.db import schema
+from ibid.db.session import Database
+from ibid.db.tables import ChunkRow, Collection, Erasure, Generation, Indexing
+from ibid.errors import Unavailable
+from ibid.forgetting import Found, Traces
 from ibid.types import JobState
-from ibid.vectors.errors import GenerationMissing, StoreUnavailable
+from ingest.erasing import erase, forget_chunks, points_of
 from ingest.tools import Tools
 
-ROWS = 500
+ROUNDS: Final = 3
+
+OUTSIDE: Final = (
+    "Logs of Ibid and of what stands before it are outside: they hold ids, addresses and states, and no text.",
+    "Backups and snapshots of the data are outside; delete or rewrite them by your own rules.",
+    "What disks, file systems and object stores keep of files that were removed is outside.",
+    (
+        "Vectors of removed points are no longer found, but the vector store overwrites them only when it rewrites its files, "
+        "at the latest when the generation is replaced by a reindex and dropped. They hold numbers and no text."
+    ),
+    "Memory of running processes is outside; nothing shows it, and it ends with them.",
+)
+SQLITE: Final = (
+    (
+        "SQLite overwrote the deleted rows (`secure_delete`), and its write-ahead log was emptied afterwards. Rows that were "
+        "deleted by a version of Ibid before this certificate may be in free pages; `VACUUM` removes those."
+    ),
+)
+SERVER: Final = (
+    (
+        "PostgreSQL overwrites deleted rows when it needs their room, after a vacuum; its write-ahead log, archives and "
+        "replicas follow their own settings."
+    ),
+)
+
+
+class NotForgotten(Unavailable):
+    """The scan found something of a deleted document again and again; the job goes on until it finds nothing."""
+
+    code = "not_forgotten"
 
 
 def purge(tools: Tools, held: Claim) -> None:
-    """Remove what was deleted: a document, a generation, or a whole collection; then scan that nothing is left."""
+    """Remove what was deleted: a document, a generation, a version's passages, or a whole collection."""
     if held.generation_id is not None:
-        statistics = _purge_generation(tools, held, held.generation_id)
+        statistics = {"removed": _purge_generation(tools, held, held.generation_id)}
     elif held.version_id is not None:
-        statistics = _purge_version(tools, held, held.version_id)
-    elif held.document_id is not None:
-        statistics = _purge_document(tools, held, held.document_id)
+        statistics = {"removed": _purge_version(tools, held, held.version_id)}
     else:
-        statistics = _purge_collection(tools, held)
+        statistics = _forget(tools, held)
     with tools.db.begin() as session:
-        claims.finish(session, held, JobState.SUCCEEDED, {"removed": statistics})
+        claims.finish(session, held, JobState.SUCCEEDED, statistics)
+        session.execute(delete(Erasure).where(Erasure.job_id == held.id))
 
 
 def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str, Any]:
@@ -44,7 +71,7 @@ def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str
         claims.progress(session, held, "removing")
         session.execute(delete(Indexing).where(Indexing.generation_id == generation_id))
         session.execute(update(Generation).where(Generation.id == generation_id).values(state="dropped"))
-    return {"generations": 1} | _forget_chunks(tools, ChunkRow.generation_id == generation_id)
+    return {"generations": 1} | forget_chunks(tools, ChunkRow.generation_id == generation_id)
 
 
 def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]:
@@ -58,113 +85,139 @@ def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]
         tools.store.delete(generation_id, version_id=version_id)
     with tools.db.begin() as session:
         session.execute(delete(Indexing).where(Indexing.version_id == version_id))
-    return dict(_forget_chunks(tools, ChunkRow.version_id == version_id))
+    return dict(forget_chunks(tools, ChunkRow.version_id == version_id))
 
 
-def _purge_collection(tools: Tools, held: Claim) -> dict[str, Any]:
+def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
+    """Forget one document or all of a collection; gives the certificate."""
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
-        generations = session.scalars(
-            select(Generation.id).where(Generation.collection_id == held.collection_id)
-        ).all()
-        documents = session.scalars(
-            select(Document.id).where(Document.collection_id == held.collection_id)
-        ).all()
-    for generation_id in generations:
-        tools.store.drop(generation_id)
-    with tools.db.begin() as session:
-        unused = arrivals.forget(session, held.collection_id)
-    uploads.erase(tools.db, tools.blobs, unused)
-    removed = {"generations": len(generations), "documents": len(documents)}
-    for document_id in documents:
-        for name, count in _forget_document(tools, document_id).items():
-            removed[name] = removed.get(name, 0) + count
-    with tools.db.begin() as session:
-        # Its access list stays: it says who may see this job.
-        session.execute(update(Generation).where(Generation.id.in_(generations)).values(state="dropped"))
-    return removed
-
-
-def _purge_document(tools: Tools, held: Claim, document_id: str) -> dict[str, Any]:
-    """Points first, so that a crash leaves rows by which the next attempt finds what remains."""
-    with tools.db.begin() as session:
-        claims.progress(session, held, "removing")
-        generations = session.scalars(
-            select(Generation.id).where(Generation.collection_id == held.collection_id)
-        ).all()
-    points = sum(_remove_points(tools, generation_id, document_id) for generation_id in generations)
-    return {"points": points} | _forget_document(tools, document_id)
-
-
-def _remove_points(tools: Tools, generation_id: str, document_id: str) -> int:
-    try:
-        found = tools.store.count(generation_id, document_id=document_id)
-        tools.store.delete(generation_id, document_id=document_id)
-        left = tools.store.count(generation_id, document_id=document_id)
-    except GenerationMissing:
-        return 0
-    if left:
-        raise StoreUnavailable(
-            f"{left} points of the deleted document are still in the store. Tried again later."
-        )
-    return found
-
-
-def _forget_document(tools: Tools, document_id: str) -> dict[str, int]:
-    """Remove the rows and bytes of a deleted document; its own row stays, without its name, as proof of deletion.
-
-    What is found through a row goes before the row or with it, so that a crash leaves a way to what remains; bytes
-    are found by the orphan scan.
-    """
-    of_document = select(Version.id).where(Version.document_id == document_id)
-    removed = _forget_chunks(tools, ChunkRow.version_id.in_(of_document))
-    with tools.db.begin() as session:
-        versions = session.scalars(select(Version).where(Version.document_id == document_id)).all()
-        ids = [version.id for version in versions]
-        blobs = {version.blob_id for version in versions}
-        parses = {version.parse_key for version in versions if version.parse_key}
-        attached = select(AttachmentRow.blob_id).where(AttachmentRow.parse_key.in_(parses))
-        blobs |= {blob_id for blob_id in session.scalars(attached) if blob_id}
-        session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
-        session.execute(delete(Version).where(Version.id.in_(ids)))
-        texts = sum(_forget_parse(session, key) for key in sorted(parses))
-        session.execute(
-            update(Document)
-            .where(Document.id == document_id)
-            .values(name="", identity=document_id, external_id=None, meta={}, current_version_id=None)
-        )
-    return removed | {
-        "versions": len(ids),
-        "texts": texts,
-        "blobs": uploads.erase(tools.db, tools.blobs, blobs),
+        waiting = forgetting.unfinished(session, held)
+    dropped = _drop_generations(tools, held) if held.document_id is None else {}
+    if held.document_id is None:
+        _forget_arrivals(tools, held.collection_id)
+    generations = _generations(tools, held)
+    for done, document_id in enumerate(waiting):
+        tools.go_on()
+        with tools.db.begin() as session:
+            claims.progress(session, held, "removing", done, len(waiting), "documents")
+        _forget_document(tools, held, document_id, list(generations))
+    swept = _without_strays(tools)
+    tools.db.scrub()
+    with tools.db.read() as session:
+        removed, kept = forgetting.totals(session, held)
+    removed |= {f"stray_{name}": n for name, n in swept.items() if n}
+    points = {
+        id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in generations.items()
+    }
+    points |= {id_: {"state": "dropped", "points": n} for id_, n in dropped.items()}
+    gone = {name: removed.pop(name) for name in list(removed) if name.startswith(points_of(""))}
+    points |= {
+        name.removeprefix(points_of("")): {"state": "dropped", "points": n} for name, n in gone.items()
+    }
+    scan = {
+        "at": now().isoformat(),
+        "found": 0,
+        "tables": forgetting.scanned_tables(),
+        "tables_that_hold_nothing_of_documents": dict(forgetting.HOLD_NOTHING),
+        "generations": sorted(generations),
+        "blobs": "every key under the hash of the document's bytes, and every part of its uploads",
+    }
+    return {
+        "removed": removed | {"points": points},
+        "kept": kept,
+        "scan": scan,
+        "outside": _outside(tools.db),
     }
 
 
-def _forget_chunks(tools: Tools, those: ColumnElement[bool]) -> dict[str, int]:
-    """Remove chunks, and in the same transaction each vector that no other chunk needs: killed in between, none stays.
+def _forget_arrivals(tools: Tools, collection_id: str) -> None:
+    with tools.db.begin() as session:
+        unused = arrivals.forget(session, collection_id)
+    uploads.erase(tools.db, tools.blobs, unused)
 
-    An ingest that lost a vector this way makes it again.
-    """
-    removed = {"chunks": 0, "embeddings": 0}
-    while True:
+
+def _forget_document(tools: Tools, held: Claim, document_id: str, generations: list[str]) -> None:
+    """Remove and scan until nothing is left; raises `NotForgotten` if something always is."""
+    for _ in range(ROUNDS):
         with tools.db.begin() as session:
-            rows = session.execute(
-                select(ChunkRow.id, ChunkRow.embedding_key).where(those).order_by(ChunkRow.id).limit(ROWS)
-            ).all()
-            if not rows:
-                return removed
-            session.execute(delete(ChunkRow).where(ChunkRow.id.in_([id_ for id_, _ in rows])))
-            needed = exists().where(ChunkRow.embedding_key == Embedding.key)
-            unused = delete(Embedding).where(Embedding.key.in_({key for _, key in rows}), ~needed)
-            removed["embeddings"] += len(session.scalars(unused.returning(Embedding.key)).all())
-            removed["chunks"] += len(rows)
+            traces = forgetting.trace(session, held, document_id)
+        erase(tools, held, traces, generations)
+        found = _look(tools, traces, generations)
+        if all(each.stays for each in found):
+            with tools.db.begin() as session:
+                claims.check(session, held)
+                forgetting.finish(session, held, document_id, found)
+            return
+    left = ", ".join(sorted(f"{each.rows} in {each.table}" for each in found if not each.stays))
+    raise NotForgotten(
+        f"Something of the deleted document is still there: {left}. It is removed again later."
+    )
 
 
-def _forget_parse(session: Session, key: str) -> bool:
-    """Remove a text unless a version refers to it; it is locked first, so a version that begins to refer waits."""
-    row = session.scalar(select(Parse).where(Parse.key == key).with_for_update())
-    if row is None or session.scalar(select(Version.id).where(Version.parse_key == key).limit(1)):
-        return False
-    session.execute(delete(AttachmentRow).where(AttachmentRow.parse_key == key))
-    session.delete(row)
-    return True
+def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
+    """Everything that is found of the document, in SQL, among the bytes, and in the vector store."""
+    listed = {key for digest in traces.contents for key in tools.blobs.keys(f"{digest[:2]}/{digest}")}
+    with tools.db.read() as session:  # after the bytes: the row of a new upload of them is written before
+        found = forgetting.scan(session, traces)
+        stray = listed - forgetting.blob_keys(session, traces)
+    found += [Found("bytes", len(stray), "")] if stray else []
+    for upload_id in traces.uploads:
+        parts = list(tools.blobs.keys(f"parts/{upload_id}"))
+        found += [Found("bytes of uploads", len(parts), "")] if parts else []
+    for generation_id in tools.store.generations().intersection(generations):
+        points = tools.store.count(generation_id, document_id=traces.document_id)
+        found += [Found(f"vectors of {generation_id}", points, "")] if points else []
+    return found
+
+
+def _without_strays(tools: Tools) -> dict[str, int]:
+    removed: dict[str, int] = {}
+    for _ in range(ROUNDS):
+        for name, n in strays.remove(tools.db).items():
+            removed[name] = removed.get(name, 0) + n
+        with tools.db.read() as session:
+            found = strays.count(session)
+        if not any(found.values()):
+            return removed
+    raise NotForgotten("Texts or vectors that belong to nothing come up again. They are removed again later.")
+
+
+def _generations(tools: Tools, held: Claim) -> dict[str, str]:
+    """States of the store's generations that may hold points of the collection: its own, and any unknown to SQL."""
+    with tools.db.read() as session:
+        rows = session.execute(select(Generation.id, Generation.collection_id, Generation.state)).all()
+    elsewhere = {id_ for id_, collection_id, _ in rows if collection_id != held.collection_id}
+    states = {id_: state for id_, _, state in rows}
+    return {id_: states.get(id_, "unknown") for id_ in sorted(tools.store.generations() - elsewhere)}
+
+
+def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
+    """Drop all generations of a deleted collection; gives how many points each had."""
+    with tools.db.begin() as session:
+        ours = session.scalars(
+            select(Generation.id).where(Generation.collection_id == held.collection_id)
+        ).all()
+    stored = tools.store.generations().intersection(ours)
+    counts = {id_: tools.store.count(id_) for id_ in sorted(stored)}
+    for id_ in sorted(ours):
+        tools.store.drop(id_)
+    with tools.db.begin() as session:
+        # Its access list stays: it says who may see this job.
+        session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
+        session.execute(
+            update(Collection).where(Collection.id == held.collection_id).values(name="", description="")
+        )
+    return counts
+
+
+def _outside(db: Database) -> list[str]:
+    """What no certificate of ours can speak for, in words."""
+    copies = [path.name for path in schema.copies(db)]
+    said = [*OUTSIDE, *(SQLITE if db.sqlite else SERVER)]
+    if copies:
+        said.append(
+            f"Copies of the database that were made before upgrades still hold what was in it then: {', '.join(copies)}. "
+            "Delete them once you no longer need to go back."
+        )
+    return said

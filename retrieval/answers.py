@@ -17,8 +17,7 @@ from sqlalchemy import select
 
 from ibid import metrics, queue
 from ibid.chat.port import ChatModel, DraftSentence, Prompt
-from ibid.clock import now
-from ibid.db.session import Database
+from ibid.db.session import Database, moment
 from ibid.db.tables import Answer, Parse, Version
 from ibid.errors import IbidError, Unavailable
 from ibid.types import Hit, Scope, Support
@@ -55,6 +54,7 @@ class _Run:
     began: float = field(default_factory=perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     waiting: list[Judged] = field(default_factory=list)
+    shown: frozenset[str] = frozenset()
     supported: bool = False
 
     def spent(self, step: str, since: float) -> None:
@@ -125,6 +125,7 @@ def _retrieve(this: _Run) -> tuple[SearchResult, gate.Decision]:
     result = search(this.kit, this.scope, this.collection_id, this.question, records.PASSAGES)
     decision = gate.decide(this.question, result.hits, result.encoder)
     this.spent("search", begin)
+    this.shown = frozenset(hit.document_id for hit in result.hits)
     seen = {"sufficient": decision.sufficient, "score": round(decision.score, 4)} | asdict(decision.features)
     with this.kit.db.begin() as session:
         records.retrieved(session, this.id, result, seen)
@@ -182,15 +183,20 @@ def _take(this: _Run, draft: DraftSentence, sources: Mapping[int, Source]) -> No
 
 
 def _release(this: _Run, judged: Judged) -> None:
-    """Write the sentence, and those that waited for it, unless a document that it cites is gone by now."""
+    """Write the sentence, and those that waited for it, unless a document that they may rest on is gone by now."""
     let_out = [
         one for one in (*this.waiting, judged) if not (this.strict and one.support is Support.UNSUPPORTED)
     ]
     with this.kit.db.begin() as session:
-        _check_stop(records.running(session, this.id), this.kit)
-        if not records.citable(session, this.scope, judged):
+        _check_stop(records.running(session, this.id), this.kit, moment(session))
+        allowed = [
+            one
+            for one in let_out
+            if records.citable(session, this.scope, one, shown=this.shown, question=this.question)
+        ]
+        if judged not in allowed:
             return
-        for one in let_out:
+        for one in allowed:
             records.release(session, this.id, one)
     this.waiting.clear()
     this.supported = True
@@ -239,22 +245,19 @@ def _beat(kit: Kit, answer_id: str) -> None:
         answer = session.get_one(Answer, answer_id)
         if answer.status != "running":
             raise AnswerOver(f"Answer {answer_id} has ended.")
-        _check_stop(answer, kit)
-        fresh = answer.lease_until is not None and answer.lease_until - now() > length * 2 / 3
+        at = moment(session)
+        _check_stop(answer, kit, at)
+        fresh = answer.lease_until is not None and answer.lease_until - at > length * 2 / 3
     if not fresh:
         with kit.db.begin() as session:
-            records.running(session, answer_id).lease_until = now() + length
+            records.running(session, answer_id).lease_until = moment(session) + length
 
 
-def _check_stop(answer: Answer, kit: Kit) -> None:
+def _check_stop(answer: Answer, kit: Kit, at: datetime) -> None:
     if answer.stop_requested:
         raise Stopped("stopped")
-    if _unwatched(answer.watched_at, kit):
+    if at - answer.watched_at > timedelta(seconds=kit.settings.answer_unwatched_seconds):
         raise Stopped("unwatched")
-
-
-def _unwatched(watched_at: datetime, kit: Kit) -> bool:
-    return now() - watched_at > timedelta(seconds=kit.settings.answer_unwatched_seconds)
 
 
 def _write_unless_over(db: Database, change: object, *arguments: str) -> None:

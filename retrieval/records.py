@@ -6,21 +6,23 @@ to rows and hold no text, so that withdrawing a row withdraws it from every even
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ibid import access
+from ibid import access, withdrawal
 from ibid.chat.registry import known
 from ibid.clock import new_id, now
+from ibid.db.session import moment
 from ibid.db.tables import (
     Answer,
     AnswerCitation,
     AnswerEvent,
     AnswerNearest,
     AnswerSentence,
+    AnswerSource,
     Collection,
     Document,
 )
@@ -56,7 +58,7 @@ def start(
 ) -> str:
     """A running answer under a lease; gives its id. The caller commits, and then runs it."""
     collection = access.collection(session, scope, collection_ref)
-    moment = now()
+    at = moment(session)
     answer = Answer(
         id=new_id("ans"),
         collection_id=collection.id,
@@ -74,9 +76,9 @@ def start(
         usage={"input_tokens": 0, "output_tokens": 0},
         timings={},
         grounding={},
-        lease_until=moment + timedelta(seconds=settings.lease_seconds),
-        watched_at=moment,
-        created_at=moment,
+        lease_until=at + timedelta(seconds=settings.lease_seconds),
+        watched_at=at,
+        created_at=now(),
     )
     session.add(answer)
     session.flush()
@@ -105,10 +107,12 @@ def add_event(session: Session, answer_id: str, kind: str, data: Mapping[str, Js
 
 
 def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapping[str, Json]) -> None:
-    """Record what was searched and what the gate saw."""
+    """Record what was searched, whose passages the model is shown, and what the gate saw."""
     answer = running(session, answer_id)
     answer.generation_id = result.generation_id
     answer.settings = answer.settings | {"gate": dict(gate)}
+    shown = sorted({hit.document_id for hit in result.hits})
+    session.add_all(AnswerSource(answer_id=answer_id, document_id=document_id) for document_id in shown)
     add_event(
         session,
         answer_id,
@@ -117,10 +121,21 @@ def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapp
     )
 
 
-def citable(session: Session, scope: Scope, judged: Judged) -> bool:
-    """Whether the scope may still see every document that the sentence cites; they stay until the transaction ends."""
+def citable(
+    session: Session, scope: Scope, judged: Judged, *, shown: frozenset[str] = frozenset(), question: str = ""
+) -> bool:
+    """Whether the sentence may be let out; the documents that this rests on stay until the transaction ends.
+
+    The scope must still see every document that it cites. Once one that the model was `shown` is out of sight, words
+    of it may be anywhere: then a sentence is let out only if it is verified and has all its words from elsewhere.
+    """
     cited = {place.document_id for place in judged.evidence}
-    return visible(session, scope, cited) == cited
+    seen = visible(session, scope, cited | shown)
+    if seen >= cited | shown:
+        return True
+    evidence = (question, *(place.quote for place in judged.evidence))
+    verified = judged.support is Support.VERIFIED and seen >= cited
+    return verified and withdrawal.stands_alone(judged.text, evidence)
 
 
 def release(session: Session, answer_id: str, judged: Judged) -> None:
@@ -200,11 +215,11 @@ def end(session: Session, answer: Answer, ending: Ending) -> None:
     add_event(session, answer.id, f"answer.{ending}")
 
 
-def end_interrupted(session: Session, moment: datetime) -> int:
+def end_interrupted(session: Session) -> int:
     """End running answers whose lease is over: their process died; gives how many."""
     lost = session.scalars(
         select(Answer)
-        .where(Answer.status == "running", Answer.lease_until < moment)
+        .where(Answer.status == "running", Answer.lease_until < moment(session))
         .with_for_update(skip_locked=True)
     ).all()
     for answer in lost:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ibid import access
-from ibid.clock import now
+from ibid.db.session import moment
 from ibid.db.tables import (
     Answer,
     AnswerCitation,
@@ -24,20 +24,15 @@ from ibid.db.tables import (
     Parse,
     Version,
 )
-from ibid.errors import Gone, NotFound
+from ibid.errors import NotFound
 from ibid.types import Box, Citation, Hit, Json, Legs, Scope
+from ibid.withdrawal import SourceDeleted
 
 
 class AnswerNotFound(NotFound):
     """No answer of this id is visible to the asker."""
 
     code = "answer_not_found"
-
-
-class SourceDeleted(Gone):
-    """A document that the answer cites was deleted, so the answer cannot be given again as it was."""
-
-    code = "source_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +119,10 @@ def view(session: Session, scope: Scope, answer_id: str) -> AnswerView:
 
 
 def replay(session: Session, scope: Scope, answer_id: str) -> AnswerView:
-    """The answer as it was given; raises `SourceDeleted` when a document it cites was deleted."""
+    """The answer as it was given; raises `SourceDeleted` when a document it cites, or has words of, was deleted."""
     seen = view(session, scope, answer_id)
     if any(sentence.withdrawn for sentence in seen.sentences):
-        raise SourceDeleted("A document that this answer cites was deleted. Ask the question again.")
+        raise SourceDeleted("A document that this answer was made from was deleted. Ask the question again.")
     return seen
 
 
@@ -157,7 +152,7 @@ def stop(session: Session, scope: Scope, answer_id: str) -> None:
 
 def touch_watched(session: Session, answer_id: str) -> None:
     """Note that somebody is watching the answer come."""
-    session.get_one(Answer, answer_id).watched_at = now()
+    session.get_one(Answer, answer_id).watched_at = moment(session)
 
 
 def _filled(row: AnswerEvent, seen: AnswerView) -> dict[str, Json]:

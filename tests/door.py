@@ -123,9 +123,9 @@ def opened(parts: Parts) -> Iterator[Door]:
 
 
 @contextmanager
-def made(folder: Path, **values: Any) -> Iterator[Door]:
+def made(folder: Path, url: str = "", **values: Any) -> Iterator[Door]:
     """The application over a database of its own, for fixtures that live longer than a test."""
-    db = Database(f"sqlite:///{folder / 'door.db'}")
+    db = Database(url or f"sqlite:///{folder / 'door.db'}")
     Base.metadata.create_all(db.engine)
     settings = Settings(data_dir=folder, embedder="hashing", sample=False, **values)
     parts = open_parts(

@@ -13,7 +13,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
     with parts.db.begin() as session:  # on its own: nothing below may keep a lost job from being found
         claims.sweep(session, max_failures=settings.max_attempts)
     with parts.db.begin() as session:
-        records.end_interrupted(session, moment)
+        records.end_interrupted(session)
         generations.tidy(session)
         generations.expire(session, kept=timedelta(hours=settings.generation_retention_hours))
         versions.expire(session, kept=timedelta(days=settings.version_retention_days))

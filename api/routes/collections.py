@@ -54,19 +54,23 @@ class Deleted(models.Response):
 
 
 class Repair(models.Request):
-    """Whether to make the store agree with SQL."""
+    """Whether to mend what is found."""
 
     repair: bool = False
 
 
 class Comparison(models.Response):
-    """One generation: points without a chunk (`orphans`) and chunks without a point (`gaps`), before any repair."""
+    """One generation before any repair.
+
+    `orphans` are points without a chunk, `gaps` chunks without a point, `stale` points with other rights or times.
+    """
 
     generation_id: str
     chunks: int
     points: int
     orphans: int
     gaps: int
+    stale: int
     repaired: bool
 
 
@@ -122,7 +126,7 @@ def get_collection(collection: str, found: Reader, wired: Wired) -> CollectionVi
 
 @router.delete("/{collection}", operation_id="delete_collection", responses=documented(401, 403, 404))
 def delete_collection(collection: str, found: Editor, wired: Wired) -> Deleted:
-    """Delete a collection with all its documents, for every reader at once."""
+    """Delete a collection with all its documents, for every reader at once; its job's statistics become the certificate."""
     with wired.parts.db.begin() as session:
         row = access.collection(session, found.scope, collection)
         job = collections.delete(session, found.scope, row.id, grace=grace(wired))
@@ -155,8 +159,9 @@ def _verify(found: Asker, wired: Wired, ref: str, *, repair: bool) -> Verificati
                 generation_id=each.generation_id,
                 chunks=each.chunks,
                 points=each.points,
-                orphans=len(each.orphans),
-                gaps=len(each.gaps),
+                orphans=each.orphans,
+                gaps=each.gaps,
+                stale=each.stale,
                 repaired=each.repaired,
             )
             for each in compared

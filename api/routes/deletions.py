@@ -26,7 +26,10 @@ class UnknownFilter(Invalid):
 
 
 class DeletedDocuments(models.Response):
-    """How many documents the filter means, and the jobs that clean up after those deleted now, at most 1,000 a call."""
+    """How many documents the filter means, and the jobs that clean up after those deleted now, at most 1,000 a call.
+
+    Each job's statistics become the certificate of its document.
+    """
 
     matched: int
     deleted: int

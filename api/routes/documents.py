@@ -168,7 +168,7 @@ def get_document(document_id: str, found: Reader, wired: Wired) -> DocumentView:
     "/documents/{document_id}", operation_id="delete_document", responses=documented(401, 403, 404)
 )
 def delete_document(document_id: str, found: Editor, wired: Wired) -> Deleted:
-    """Delete a document with all its versions, for every reader at once."""
+    """Delete a document with all its versions, for every reader at once; its job's statistics become the certificate."""
     with wired.parts.db.begin() as session:
         job = documents.delete(session, found.scope, document_id, grace=grace(wired))
         audit.record(session, found.who, "document.delete", document_id, {"collection_id": job.collection_id})

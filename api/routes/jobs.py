@@ -172,7 +172,7 @@ async def job_events(
     "/{job_id}/cancel",
     operation_id="cancel_job",
     response_model=JobView,
-    responses=documented(401, 403, 404, 409),
+    responses=documented(401, 403, 404, 409, 410),
 )
 def cancel_job(job_id: str, found: Editor, once: OnceDep) -> Response:
     """Cancel a job: at once while it is queued, at its next step while it runs."""
@@ -190,7 +190,7 @@ def cancel_job(job_id: str, found: Editor, once: OnceDep) -> Response:
     "/{job_id}/retry",
     operation_id="retry_job",
     response_model=JobView,
-    responses=documented(401, 403, 404, 409),
+    responses=documented(401, 403, 404, 409, 410),
 )
 def retry_job(job_id: str, found: Editor, once: OnceDep) -> Response:
     """Queue a failed or cancelled job again."""

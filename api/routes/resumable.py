@@ -75,7 +75,7 @@ class UploadView(models.Response):
     operation_id="create_upload",
     status_code=201,
     response_model=UploadView,
-    responses=documented(400, 401, 403, 404, 413, 415, 422, 429),
+    responses=documented(400, 401, 403, 404, 410, 413, 415, 422, 429),
 )
 def create_upload(
     collection: str,

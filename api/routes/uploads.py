@@ -103,7 +103,7 @@ def visible_collection(collection: str, found: Editor, wired: Wired) -> str:
     status_code=202,
     response_model=Uploaded,
     openapi_extra=_BODY,
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 507),
+    responses=documented(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503, 507),
 )
 async def upload_documents(
     request: Request,

@@ -81,7 +81,7 @@ def diff_versions(
     operation_id="restore_version",
     status_code=202,
     response_model=Restored,
-    responses=documented(401, 403, 404, 409, 422),
+    responses=documented(401, 403, 404, 409, 410, 422),
 )
 def restore_version(document_id: str, number: Number, found: Editor, once: OnceDep) -> Response:
     """Make a version's content the newest again, as a new version: history is not rewritten, nothing embedded anew."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ibid.blobs.names import checked, missing
+from ibid.blobs.names import below, checked, missing
 from ibid.blobs.port import BlobsUnavailable, NoRoom
 
 _PIECE = 1 << 20
@@ -72,10 +72,12 @@ class DirectoryBlobStore:
                 return
             _sync_folder(path.parent)
 
-    def keys(self) -> Iterator[str]:
-        """Every key, in no particular order."""
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Every key, or those below `prefix`, in no particular order; folders are named by hashes, so all are looked at."""
         for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
-            yield path.name.replace("+", "/")
+            key = path.name.replace("+", "/")
+            if below(key, prefix):
+                yield key
 
     def _path(self, key: str) -> Path:
         digest = hashlib.sha256(checked(key).encode()).hexdigest()

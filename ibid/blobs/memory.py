@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator
 
-from ibid.blobs.names import checked, missing
+from ibid.blobs.names import below, checked, missing
 
 
 class MemoryBlobStore:
@@ -44,7 +44,7 @@ class MemoryBlobStore:
         with self._lock:
             self._blobs.pop(checked(key), None)
 
-    def keys(self) -> Iterator[str]:
-        """Every key, as they were when asked."""
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Every key, or those below `prefix`, as they were when asked."""
         with self._lock:
-            return iter(list(self._blobs))
+            return iter([key for key in self._blobs if below(key, prefix)])

@@ -22,6 +22,11 @@ def checked(key: str) -> str:
     return key
 
 
+def below(key: str, prefix: str) -> bool:
+    """Whether the key's first parts are those of the prefix; every key is below an empty one."""
+    return not prefix or key.startswith(f"{prefix}/")
+
+
 def missing(key: str) -> BlobMissing:
     """The error of a key under which nothing is stored."""
     return BlobMissing(f"No bytes are stored under {key}: they were deleted, or the blob store was lost.")

@@ -119,10 +119,10 @@ class ObjectBlobStore:
         except FileNotFoundError:
             return
 
-    def keys(self) -> Iterator[str]:
-        """Every key below the prefix, as the storage lists them."""
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Every key below the store's own prefix, or below `prefix` there, as the storage lists them."""
         with self._translated():
-            for page in obstore.list(self._store, chunk_size=1000):
+            for page in obstore.list(self._store, prefix or None, chunk_size=1000):
                 for entry in page:
                     yield entry["path"]
 

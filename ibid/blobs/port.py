@@ -47,6 +47,6 @@ class BlobStore(Protocol):
         """Remove the blob; nothing happens if there is none."""
         ...
 
-    def keys(self) -> Iterator[str]:
-        """Every key, in no particular order."""
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Every key, or those below `prefix` (whole parts, without the last `/`), in no particular order."""
         ...

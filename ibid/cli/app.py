@@ -115,10 +115,10 @@ def verify(
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Default: every collection.")
     ] = None,
-    repair: Annotated[bool, typer.Option(help="Remove orphans and fill gaps.")] = False,
+    repair: Annotated[bool, typer.Option(help="Mend what is found.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare SQL and the vector store in both directions."""
+    """Compare SQL and the vector store in both directions; without a collection, look for everything left over too."""
     raise typer.Exit(_act("documents:verify", collection, repair=repair, as_json=as_json))
 
 

@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 from ibid.db.session import Database, translated
 from ibid.errors import Unavailable
 
+_BEFORE = "-before-upgrade-from-"
+
 
 class SchemaOutdated(Unavailable):
     """The database's tables are older than those this version of Ibid works with."""
@@ -90,10 +92,18 @@ def _refuse_unknown(found: str | None) -> None:
         )
 
 
+def copies(db: Database) -> list[Path]:
+    """Copies of a SQLite database that were made before upgrades; they hold what was in it then."""
+    source = Path(str(db.url.database))
+    if not db.sqlite or not source.parent.is_dir():
+        return []
+    return sorted(source.parent.glob(f"{source.stem}{_BEFORE}*{source.suffix}"))
+
+
 def _copy(db: Database, revision: str) -> Path:
     """An exact copy by SQLite's own backup, which is right even while others write."""
     source = Path(str(db.url.database))
-    target = source.with_name(f"{source.stem}-before-upgrade-from-{revision}{source.suffix}")
+    target = source.with_name(f"{source.stem}{_BEFORE}{revision}{source.suffix}")
     with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
         original.backup(copy)
     return target

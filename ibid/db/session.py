@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -60,6 +60,25 @@ class Database:
             if not self.sqlite:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
+
+    def scrub(self) -> None:
+        """On SQLite, empty the write-ahead log, where pages from before a delete still are; raises `DatabaseUnavailable`.
+
+        Waits for transactions under way, as long as any writer does.
+        """
+        if not self.sqlite:
+            return
+        with (
+            translated(),
+            closing(self.engine.raw_connection()) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = cursor.fetchone() or (1,)
+        if busy:
+            raise DatabaseUnavailable(
+                "The database's write-ahead log is in use, so it could not be emptied yet."
+            )
 
     def dispose(self) -> None:
         """Close the pool."""
@@ -133,6 +152,7 @@ def _sqlite(url: str) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "secure_delete=ON",  # what is deleted is overwritten, and not only forgotten
             f"busy_timeout={SQLITE_BUSY_MS}",
         ):
             connection.execute(f"PRAGMA {pragma}")

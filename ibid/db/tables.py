@@ -251,7 +251,10 @@ class ChunkRow(Base):
     tokens: Mapped[int]
     text: Mapped[str] = mapped_column(Text)
     embedding_key: Mapped[str] = mapped_column(String(64), index=True)
-    __table_args__ = (UniqueConstraint("generation_id", "version_id", "ordinal"),)
+    __table_args__ = (
+        UniqueConstraint("generation_id", "version_id", "ordinal"),
+        Index("ix_chunks_pages", "generation_id", "id"),  # `verify` reads them in the order of points
+    )
 
 
 class Embedding(Base):
@@ -325,6 +328,21 @@ class Arrival(Base):
     taken: Mapped[int]
 
 
+class Erasure(Base):
+    """What a deletion is about to forget of a document, and has: notes of its job, which end as its certificate.
+
+    `traces` are ids by which its rows, bytes and points are found again once the rows that named them are gone.
+    """
+
+    __tablename__ = "erasures"
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    traces: Mapped[dict[str, Any]]
+    removed: Mapped[dict[str, Any]]
+    kept: Mapped[dict[str, Any]]
+    done: Mapped[bool] = mapped_column(default=False)
+
+
 class Lease(Base):
     """A named right that one process holds at a time, such as sweeping."""
 
@@ -380,7 +398,7 @@ class Answer(Base):
 
 
 class AnswerSentence(Base):
-    """A sentence of an answer; withdrawn (text emptied) once a document it cites is deleted."""
+    """A sentence of an answer; withdrawn (text emptied) once a document is deleted that it cites or has words of."""
 
     __tablename__ = "answer_sentences"
     answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
@@ -392,7 +410,7 @@ class AnswerSentence(Base):
 
 
 class AnswerCitation(Base):
-    """The span an answer cites; no quote, that is sliced from the canonical text when read."""
+    """The span an answer cites; no quote, that is sliced from the canonical text when read. Empty once withdrawn."""
 
     __tablename__ = "answer_citations"
     answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
@@ -404,6 +422,14 @@ class AnswerCitation(Base):
     page: Mapped[int | None]
     boxes: Mapped[list[Any]]
     verified: Mapped[bool]
+
+
+class AnswerSource(Base):
+    """A document of which a passage was shown to the model: words of it may be in sentences that do not cite it."""
+
+    __tablename__ = "answer_sources"
+    answer_id: Mapped[str] = mapped_column(Id, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, primary_key=True, index=True)
 
 
 class AnswerNearest(Base):
@@ -511,7 +537,10 @@ class Delivery(Base):
 
 
 class SavedReply(Base):
-    """The reply to a POST with an `Idempotency-Key`; `body` is null while the first request is under way."""
+    """The reply to a POST with an `Idempotency-Key`; `body` is null while the first request is under way.
+
+    Status 410 with an empty body stands for a reply that was withdrawn with the document it told of.
+    """
 
     __tablename__ = "saved_replies"
     key_id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -19,7 +19,7 @@ import qdrant_edge as edge
 
 from ibid.settings import Settings
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, stored
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
@@ -103,20 +103,17 @@ class EdgeVectorStore:
         with self._open(generation) as shard:
             return shard.count(request)
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
-        """Every stored point once, in batches, in the order of ids; other calls may come between two batches."""
-        offset = None
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
+        """Every stored point once, or those after one, in the order of ids; other calls may come between two batches."""
+        offset: str | int | uuid.UUID | None = following(after)
         while True:
-            request = edge.ScrollRequest(
-                offset=offset, limit=batch, with_payload=["document_id", "version_id"], with_vector=False
-            )
+            request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=False)
             with self._open(generation) as shard:
                 records, offset = shard.scroll(request)
             if records:
-                yield [
-                    PointRef(str(record.id), _payload(record)["document_id"], _payload(record)["version_id"])
-                    for record in records
-                ]
+                yield [PointRef(str(record.id), loaded(record.payload)) for record in records]
             if offset is None:
                 return
 

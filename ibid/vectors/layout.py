@@ -1,5 +1,9 @@
 """How a generation looks in Qdrant, embedded or on a server: names of vectors, indexed fields, stored payload."""
 
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
 from ibid.vectors.port import PointPayload
 
 DENSE, SPARSE = "dense", "bm25"
@@ -20,3 +24,20 @@ def stored(payload: PointPayload) -> Stored:
     if payload.live_to is not None:
         fields["live_to"] = payload.live_to
     return fields
+
+
+def loaded(fields: Mapping[str, Any] | None) -> PointPayload:
+    """What is kept beside a point; what is missing there is empty, so that a comparison finds it wrong."""
+    kept = fields or {}
+    return PointPayload(
+        document_id=kept.get("document_id", ""),
+        version_id=kept.get("version_id", ""),
+        access=tuple(kept.get("access", ())),
+        live_from=kept.get("live_from", 0.0),
+        live_to=kept.get("live_to"),
+    )
+
+
+def following(point_id: str | None) -> str | None:
+    """The least id after this one, where a scan that leaves it out begins."""
+    return None if point_id is None else str(uuid.UUID(int=uuid.UUID(point_id).int + 1))

@@ -55,12 +55,15 @@ class MemoryVectorStore:
                 for point in self._known(generation).points.values()
             )
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
-        """Every point stored when the scan began, in batches, in the order of ids."""
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
+        """Every point stored when the scan began, or those after one, in batches, in the order of ids."""
         with self._lock:
             refs = [
-                PointRef(point.id, point.payload.document_id, point.payload.version_id)
-                for _, point in sorted(self._known(generation).points.items())
+                PointRef(point_id, point.payload)
+                for point_id, point in sorted(self._known(generation).points.items())
+                if after is None or point_id > after
             ]
         for first in range(0, len(refs), batch):
             yield refs[first : first + batch]

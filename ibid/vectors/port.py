@@ -90,8 +90,7 @@ class PointRef:
     """A stored point, as a scan sees it."""
 
     id: str
-    document_id: str
-    version_id: str
+    payload: PointPayload
 
 
 class VectorReader(Protocol):
@@ -105,8 +104,10 @@ class VectorReader(Protocol):
         """Exact number of points, all or those of one version or document."""
         ...
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
-        """Every stored point once, in batches, in the order of ids."""
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
+        """Every stored point once, or those whose id comes `after` one, in batches, in the order of ids."""
         ...
 
     def generations(self) -> set[str]:

@@ -17,7 +17,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from ibid.settings import Settings
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, stored
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
@@ -113,16 +113,18 @@ class QdrantVectorStore:
                 checked(generation), count_filter=models.Filter(must=both) if both else None, exact=True
             ).count
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
-        """Every stored point once, in batches, in the order of ids."""
-        offset: Any = None
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
+        """Every stored point once, or those after one, in batches, in the order of ids."""
+        offset: Any = following(after)
         while True:
             with _translated(generation):
                 records, offset = self._client.scroll(
                     checked(generation),
                     limit=batch,
                     offset=offset,
-                    with_payload=["document_id", "version_id"],
+                    with_payload=True,
                     with_vectors=False,
                     consistency=_MAJORITY,
                 )
@@ -275,8 +277,7 @@ def _theirs(point: Point) -> models.PointStruct:
 
 
 def _ref(record: models.Record) -> PointRef:
-    payload = record.payload or {}
-    return PointRef(str(record.id), payload["document_id"], payload["version_id"])
+    return PointRef(str(record.id), loaded(record.payload))
 
 
 def _visible(wanted: PointFilter) -> models.Filter:

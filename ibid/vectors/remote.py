@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from ibid.vectors.errors import Fenced, StoreUnavailable
-from ibid.vectors.port import Fence, HybridQuery, Point, PointHit, PointRef, VectorStore
+from ibid.vectors.port import Fence, HybridQuery, Point, PointHit, PointPayload, PointRef, VectorStore
 from ibid.vectors.wire import (
     Columns,
     from_columns,
@@ -131,7 +132,7 @@ class StoreServer:
         try:
             if method == "scan":
                 for refs in self._store.scan(**arguments):
-                    yield "item", [(ref.id, ref.document_id, ref.version_id) for ref in refs]
+                    yield "item", [(ref.id, astuple(ref.payload)) for ref in refs]
                 yield "done", None
             else:
                 yield "done", self._call(method, arguments)
@@ -185,16 +186,18 @@ class RemoteVectorStore:
         count = self._call("count", generation=generation, version_id=version_id, document_id=document_id)
         return cast(int, count)
 
-    def scan(self, generation: str, *, batch: int = 1000) -> Iterator[list[PointRef]]:
-        """Every stored point once, in the order of ids, over a connection of its own that ends with the scan."""
+    def scan(
+        self, generation: str, *, batch: int = 1000, after: str | None = None
+    ) -> Iterator[list[PointRef]]:
+        """Every stored point, or those after one, in the order of ids, over a connection that ends with the scan."""
         connection = self._connect()
         try:
-            send(connection, "scan", {"generation": generation, "batch": batch})
+            send(connection, "scan", {"generation": generation, "batch": batch, "after": after})
             while True:
                 kind, value = reply(connection)
                 if kind == "done":
                     return
-                yield [PointRef(*ref) for ref in value]
+                yield [PointRef(point_id, PointPayload(*payload)) for point_id, payload in value]
         except (EOFError, OSError) as error:
             raise lost(error) from error
         finally:

@@ -91,6 +91,9 @@ class BlobStoreContract:
             store.put(key, [key.encode()])
         assert sorted(store.keys()) == sorted(keys)
         assert [store.read(key) for key in sorted(keys)] == [key.encode() for key in sorted(keys)]
+        assert sorted(store.keys("a")) == ["a/b", "a/b/c_d"]
+        assert list(store.keys("a/b")) == ["a/b/c_d"]
+        assert list(store.keys("a/b/c")) == []
 
     @pytest.mark.parametrize(
         "key",

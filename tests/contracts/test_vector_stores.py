@@ -344,13 +344,18 @@ class VectorStoreContract:
         assert [len(batch) for batch in batches] == [60, 60, 60, 60, 10]
         refs = [ref for batch in batches for ref in batch]
         assert [uuid.UUID(ref.id).int for ref in refs] == list(range(250))
-        assert refs[7].document_id == "doc_2"
-        assert refs[7].version_id == "ver_2"
+        assert refs[7].payload == random_corpus(250)[7].payload
+
+    def test_scan_goes_on_after_a_point(self, store, generation):
+        store.upsert(generation, random_corpus(25))
+        for last in (0, 7, 23, 24, 1000):
+            batches = list(store.scan(generation, batch=10, after=str(uuid.UUID(int=last))))
+            assert [uuid.UUID(ref.id).int for batch in batches for ref in batch] == list(range(last + 1, 25))
 
     def test_scan_may_be_left_and_mixed_with_other_calls(self, store, generation):
         store.upsert(generation, random_corpus(30))
         for refs in store.scan(generation, batch=10):
-            assert store.count(generation, document_id=refs[0].document_id) == 6
+            assert store.count(generation, document_id=refs[0].payload.document_id) == 6
             break
         assert store.count(generation) == 30
 
@@ -359,7 +364,7 @@ class VectorStoreContract:
         store.upsert(generation, [make_point(1, document=document, access=("group:Øst & Väst",))])
         query = make_query(principals=frozenset({"group:Øst & Väst"}), documents=frozenset({document}))
         assert found(store, generation, query) == [1]
-        assert [ref.document_id for refs in store.scan(generation) for ref in refs] == [document]
+        assert [ref.payload.document_id for refs in store.scan(generation) for ref in refs] == [document]
 
     def test_agrees_with_the_store_in_memory(self, store, generation):
         corpus = random_corpus(120)

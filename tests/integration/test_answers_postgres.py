@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import select, text
 
 from ibid import documents
+from ibid.clock import now
 from ibid.db.tables import Answer, AnswerCitation, AnswerSentence
 from retrieval import answers, records, views
 from retrieval.search import search
@@ -115,6 +117,24 @@ class TestDelete:
         assert found == [False]
         with shelf.db.read() as session:
             assert session.scalars(select(AnswerCitation)).all() == []
+
+
+class TestLease:
+    def test_is_kept_by_the_databases_clock(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+        """A machine whose clock is wrong neither loses its answers to the sweeper nor keeps them for good."""
+        for hours in (-1, 1):
+            for module in (records, views):
+                wrong = now() + timedelta(hours=hours)
+                monkeypatch.setattr(module, "now", lambda wrong=wrong: wrong, raising=False)
+            answer_id = start(shelf)
+            with shelf.db.begin() as session:
+                views.touch_watched(session, answer_id)
+                assert records.end_interrupted(session) == 0
+                answer = session.get_one(Answer, answer_id)
+                least = now() + timedelta(seconds=shelf.settings.lease_seconds - 10)
+                assert least < answer.lease_until < least + timedelta(seconds=20)
+                assert abs(answer.watched_at - now()) < timedelta(seconds=10)
+            answers._beat(shelf.kit, answer_id)
 
 
 class TestNumbers:

@@ -210,6 +210,7 @@ class TestCollections:
                 "points": 1,
                 "orphans": 0,
                 "gaps": 0,
+                "stale": 0,
                 "repaired": False,
             }
         ]

@@ -159,9 +159,14 @@ class TestJobs:
 
 class TestVerify:
     def test_agrees(self, ibid: Shell) -> None:
-        (generation,) = json.loads(ibid.fine("verify", "-c", "handbook", "--json"))
+        (generation,) = json.loads(ibid.fine("verify", "-c", "handbook", "--json"))["generations"]
         assert generation["chunks"] == generation["points"] > 0
-        assert (generation["orphans"], generation["gaps"]) == (0, 0)
+        assert (generation["orphans"], generation["gaps"], generation["stale"]) == (0, 0, 0)
+
+    def test_everything(self, ibid: Shell) -> None:
+        left_over = json.loads(ibid.fine("verify", "--json"))["left_over"]
+        assert left_over.pop("repaired") is False
+        assert set(left_over.values()) == {0}
 
 
 class TestKeys:

@@ -53,6 +53,7 @@ EDITOR = {
 }
 ADMIN = {
     "verify_collection",
+    "verify_everything",
     "start_reindex",
     "list_reindexes",
     "get_reindex",
@@ -85,6 +86,7 @@ NOTHING_OF_OTHERS = {
     "create_collection": 403,
     "list_audit": 403,
     "metrics": 403,
+    "verify_everything": 403,
 }
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}

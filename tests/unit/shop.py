@@ -127,7 +127,7 @@ class Shop:
     def agree(self) -> None:
         """SQL and the store hold the same."""
         for found in integrity.verify(self.parts, self.scope, self.collection, repair=False):
-            assert (found.orphans, found.gaps) == ([], [])
+            assert (found.orphans, found.gaps, found.stale) == (0, 0, 0)
             assert found.points == found.chunks
 
     def delete(self, document_id: str) -> None:

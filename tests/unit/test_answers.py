@@ -309,8 +309,9 @@ class TestLease:
     def test_an_expired_one_ends_the_answer_as_interrupted(self, shelf: Shelf):
         answer_id = start(shelf)
         with shelf.db.begin() as session:
-            assert records.end_interrupted(session, now()) == 0
-            assert records.end_interrupted(session, now() + timedelta(minutes=5)) == 1
+            assert records.end_interrupted(session) == 0
+            session.get_one(Answer, answer_id).lease_until = now() - timedelta(seconds=1)
+            assert records.end_interrupted(session) == 1
         seen = view(shelf, answer_id)
         assert (seen.status, seen.reason) == ("failed", "interrupted")
         assert [event.type for event in events(shelf, answer_id)] == ["answer.created", "answer.failed"]
@@ -321,7 +322,8 @@ class TestLease:
         async def sweep(number: int) -> None:
             if number == 1:
                 with shelf.db.begin() as session:
-                    records.end_interrupted(session, now() + timedelta(minutes=5))
+                    session.scalars(select(Answer)).one().lease_until = now() - timedelta(seconds=1)
+                    assert records.end_interrupted(session) == 1
 
         answer_id = ask(shelf, model=Scripted(TRUE, ALSO, before=sweep))
         seen = view(shelf, answer_id)
@@ -378,6 +380,50 @@ class TestDelete:
             with pytest.raises(views.SourceDeleted) as gone:
                 views.replay(session, ADMIN, answer_id)
         assert gone.value.code == "source_deleted"
+
+    def test_withdraws_sentences_that_may_have_its_words_without_citing_it(self, shelf: Shelf):
+        leave = shelf.add("leave.txt", LEAVE)
+        secret = shelf.add("secret.txt", "Paid leave of employees is called quillwort leave.")
+        told = (TRUE, said("Everybody likes quillwort days."), DraftSentence(TRUE.text + " Quillwort!"))
+        answer_id = ask(shelf, model=Scripted(*told))
+        before = view(shelf, answer_id)
+        assert {citation.document_id for citation in before.citations} == {leave}
+        assert len(before.sentences) == 3
+        shelf.delete(secret)
+        seen = view(shelf, answer_id)
+        assert [(s.text, s.withdrawn) for s in seen.sentences] == [(TRUE.text, False), ("", True), ("", True)]
+        assert "uillwort" not in str(events(shelf, answer_id))
+        with shelf.db.read() as session, pytest.raises(views.SourceDeleted):
+            views.replay(session, ADMIN, answer_id)
+
+    def test_withdraws_a_verified_sentence_with_one_word_that_it_has_from_nowhere_else(self, shelf: Shelf):
+        long = "Employees receive 20 days of paid leave each calendar year under contract seven of the northern works council."
+        shelf.add("leave.txt", long)
+        secret = shelf.add("secret.txt", "Paid leave of employees is called quillwort leave.")
+        told = DraftSentence(long.replace("leave", "quillwort leave"), (1, 2), (long,))
+        answer_id = ask(shelf, model=Scripted(told))
+        assert [s.support for s in view(shelf, answer_id).sentences] == ["verified"]
+        shelf.delete(secret)
+        assert view(shelf, answer_id).text == ""
+
+    def test_in_the_middle_releases_no_words_of_it_that_cite_nothing(self, shelf: Shelf):
+        shelf.add("leave.txt", LEAVE)
+        secret = shelf.add("secret.txt", "Paid leave of employees is called quillwort leave.")
+
+        async def delete(number: int) -> None:
+            if number == 1:
+                shelf.delete(secret)
+
+        told = (said("Quillwort days are liked."), TRUE, said("Everybody likes quillwort days."), ALSO)
+        seen = view(shelf, ask(shelf, model=Scripted(*told, before=delete)))
+        assert [s.text for s in seen.sentences] == [TRUE.text, ALSO.text]
+
+    def test_of_a_document_that_no_answer_saw_withdraws_nothing(self, shelf: Shelf):
+        shelf.add("leave.txt", LEAVE)
+        answer_id = ask(shelf, model=Scripted(TRUE, FALSE))
+        before = view(shelf, answer_id)
+        shelf.delete(shelf.add("late.txt", HEALTH))
+        assert view(shelf, answer_id) == before
 
     def test_removes_nearest_passages(self, shelf: Shelf):
         leave, health = shelf.add("leave.txt", LEAVE), shelf.add("health.txt", HEALTH)

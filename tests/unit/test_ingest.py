@@ -263,7 +263,7 @@ class TestVerify:
         for generation_id in shop.parts.store.generations():
             shop.parts.store.drop(generation_id)
         (found,) = integrity.verify(shop.parts, shop.scope, shop.collection, repair=True)
-        assert len(found.gaps) == before == shop.points()
+        assert found.gaps == before == shop.points()
         shop.agree()
 
     def test_orphans_are_removed(self, shop: Shop) -> None:

@@ -102,7 +102,7 @@ class TestUpgrade:
 
 
 class TestPurge:
-    @pytest.mark.parametrize("dies_at", ["erase", "_forget_parse"])
+    @pytest.mark.parametrize("dies_at", ["erase", "forget_text"])
     def test_killed_in_the_middle_it_leaves_nothing_in_the_end(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch, dies_at: str
     ) -> None:
@@ -114,7 +114,7 @@ class TestPurge:
         def die(*_: object) -> None:
             raise KeyboardInterrupt
 
-        target = "ibid.uploads.erase" if dies_at == "erase" else "ingest.purging._forget_parse"
+        target = "ibid.uploads.erase" if dies_at == "erase" else "ibid.strays.forget_text"
         monkeypatch.setattr(target, die)
         with pytest.raises(KeyboardInterrupt):
             work(shop.tools, [held])
