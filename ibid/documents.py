@@ -16,7 +16,7 @@ from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Vers
 from ibid.errors import Conflict, Invalid
 from ibid.principals import checked
 from ibid.receipts import Receipt
-from ibid.types import JobKind, JobState, Json, Scope
+from ibid.types import JobKind, JobState, Json, ReadBy, Scope
 from ibid.uploads import Kept
 
 LONGEST_NAME = 255
@@ -188,12 +188,15 @@ def again(session: Session, document: Document, newest: Version, described: Desc
     return Accepted(document.id, document.name, newest.number, job.id, "updated")
 
 
-def add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+def add_version(
+    session: Session, document: Document, upload: Upload, number: int, read_by: ReadBy = ReadBy.TEXT
+) -> Version:
     """The next version of a locked document, with the job that reads it."""
     version_id = new_id("ver")
     job = jobs.enqueue(
         session, JobKind.INGEST, document.collection_id, document_id=document.id, version_id=version_id
     )
+    job.alone = read_by is ReadBy.OCR  # it takes minutes, and would keep a batch waiting
     version = Version(
         id=version_id,
         document_id=document.id,
@@ -203,6 +206,7 @@ def add_version(session: Session, document: Document, upload: Upload, number: in
         filename=upload.name,
         media_type=upload.media_type,
         size=upload.kept.size,
+        read_by=read_by,
         job_id=job.id,
         receipt={},
         created_at=now(),

@@ -18,7 +18,7 @@ from ibid.types import JobState, ParseReport
 class PageCounts:
     """`total` is None where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
 
-    The text of those in `ocr` was recognised from their picture.
+    The text of those in `ocr` was recognised from their picture; that of those `waiting` was not, in this version.
     """
 
     total: int | None = None
@@ -26,6 +26,7 @@ class PageCounts:
     ocr: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
     unreadable: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Receipt:
         misses none.
         """
         chunks = self.chunks
-        return chunks.made == chunks.stored_sql == chunks.stored_vectors and not self.pages.unreadable
+        unread = self.pages.unreadable or self.pages.waiting
+        return chunks.made == chunks.stored_sql == chunks.stored_vectors and not unread
 
 
 _RECEIPT: Final = TypeAdapter(Receipt)
@@ -146,6 +148,7 @@ def _pages(report: ParseReport) -> PageCounts:
         report.pages_ocr,
         report.pages_empty,
         report.pages_unreadable,
+        report.pages_waiting,
     )
 
 

@@ -63,7 +63,7 @@ class ParseReport:
     """What a parser saw: counts of pages and elements, and warnings in words.
 
     Empty pages were read and hold no text; unreadable ones could not be read, so that nobody knows. The text of
-    `pages_ocr` was recognised from their picture. `hidden_characters` counts text that the file holds and no reader of
+    `pages_ocr` was recognised from their picture, and that of `pages_waiting` was not yet. `hidden_characters` counts text that the file holds and no reader of
     it would see. `languages` are ISO 639-1 codes, the most used first.
     """
 
@@ -73,6 +73,7 @@ class ParseReport:
     pages_empty: tuple[int, ...] = ()
     pages_unreadable: tuple[int, ...] = ()
     pages_ocr: tuple[int, ...] = ()
+    pages_waiting: tuple[int, ...] = ()
     elements: int = 0
     tables: int = 0
     images_skipped: int = 0
@@ -221,6 +222,13 @@ class JobState(StrEnum):
 
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class ReadBy(StrEnum):
+    """How the text of a version came about: as the file holds it, or with its pictures recognised too."""
+
+    TEXT = "text"
+    OCR = "ocr"
 
 
 class JobKind(StrEnum):

@@ -15,6 +15,7 @@ from ibid.db.tables import (
     Generation,
     Indexing,
     Parse,
+    RecognisedRow,
     Version,
 )
 from ibid.types import JobState
@@ -123,6 +124,7 @@ def _forget_document(tools: Tools, document_id: str) -> dict[str, int]:
         attached = select(AttachmentRow.blob_id).where(AttachmentRow.parse_key.in_(parses))
         blobs |= {blob_id for blob_id in session.scalars(attached) if blob_id}
         session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
+        session.execute(delete(RecognisedRow).where(RecognisedRow.version_id.in_(ids)))
         session.execute(delete(Version).where(Version.id.in_(ids)))
         texts = sum(_forget_parse(session, key) for key in sorted(parses))
         session.execute(

@@ -17,7 +17,7 @@ from api.problems import documented
 from api.routes.injected import Wired, grace
 from ibid import access, audit, documents
 from ibid.db.tables import Blob, Version
-from ibid.types import JobState
+from ibid.types import JobState, ReadBy
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
@@ -54,6 +54,7 @@ class VersionView(models.Response):
     media_type: str
     size: int
     sha256: str
+    read_by: ReadBy
     job_id: str
     live_from: datetime | None
     live_to: datetime | None
@@ -70,7 +71,7 @@ class Versions(models.Response):
 class PageCounts(models.Response):
     """`total` is null where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
 
-    The text of those in `ocr` was recognised from their picture.
+    The text of those in `ocr` was recognised from their picture; that of those `waiting` was not, in this version.
     """
 
     total: int | None
@@ -78,6 +79,7 @@ class PageCounts(models.Response):
     ocr: list[int]
     empty: list[int]
     unreadable: list[int]
+    waiting: list[int]
 
 
 class ElementCounts(models.Response):
