@@ -8,7 +8,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import ingestion, latency, machine, memory, parsing, report, retrieval, startup, text
+from benchmarks import (
+    ingestion,
+    latency,
+    machine,
+    memory,
+    parsing,
+    recognition,
+    report,
+    retrieval,
+    startup,
+    text,
+)
 from benchmarks.bench import Bench, Row, bench
 from evals.datasets import DATA
 
@@ -16,6 +27,7 @@ from evals.datasets import DATA
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "parsing": parsing.measure,
     "text": text.measure,
+    "recognition": recognition.measure,
     "ingestion": ingestion.measure,
     "latency": latency.measure,
     "memory": memory.measure,

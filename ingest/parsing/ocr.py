@@ -4,6 +4,7 @@ Lines are recognised one by one: in batches they are padded to the longest of th
 times the memory (1 GB instead of 0.3).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -24,6 +25,7 @@ _LEAST: Final = 0.5
 """A line that is less likely to be right than this is left out."""
 _SURE: Final = 0.9
 _TALL: Final = 1.5
+_ASKED: Final = 3
 _PARAMETERS: Final = {
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
@@ -73,14 +75,22 @@ class Recogniser:
         return _Detected(pieces, np.asarray(found.boxes, np.float32))
 
     def _is_upside_down(self, found: _Detected) -> bool:
-        """Whether the lines that can be told from their reverse are mostly the wrong way up."""
+        """Whether most lines look the wrong way up, and the longest of them read better when turned.
+
+        The model that tells was made for pieces of a few letters: it is shown as much of each line.
+        """
         if not found.pieces:
             return False
-        _, told = self._engine.cls_and_rotate(list(found.pieces))
-        widths = {"0": 0, "180": 0}
-        for piece, (label, score) in zip(found.pieces, told.cls_res or (), strict=True):
-            widths[label] += piece.shape[1] if score >= _SURE else 0
-        return widths["180"] > widths["0"]
+        _, told = self._engine.cls_and_rotate([_middle(piece) for piece in found.pieces])
+        votes = Counter(label for label, score in told.cls_res or () if score >= _SURE)
+        if votes["180"] <= votes["0"]:
+            return False
+        longest = sorted(found.pieces, key=lambda piece: -piece.shape[1])[:_ASKED]
+        turned = [np.ascontiguousarray(piece[::-1, ::-1]) for piece in longest]
+        return self._score(turned) > self._score(longest)
+
+    def _score(self, pieces: list[Pixels]) -> float:
+        return float(np.mean(self._engine.recognize_txt(pieces).scores))
 
     def _lines(self, found: _Detected, shape: tuple[int, ...]) -> tuple[RecognisedLine, ...]:
         if not found.pieces:
@@ -96,6 +106,13 @@ class Recogniser:
                 edges = (*low[index].tolist(), *high[index].tolist())
                 made.append(RecognisedLine(words, min(1.0, round(float(score), 3)), *edges))
         return tuple(made)
+
+
+def _middle(piece: Pixels) -> Pixels:
+    """The middle of a line, four times as wide as high at most."""
+    height, width = piece.shape[:2]
+    left = max(0, (width - 4 * height) // 2)
+    return np.ascontiguousarray(piece[:, left : left + 4 * height])
 
 
 def _lies_down(found: _Detected) -> bool:

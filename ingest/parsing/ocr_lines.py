@@ -18,6 +18,9 @@ _FEWEST: Final = 4
 _FILLED: Final = 0.6
 _MOST_ACROSS: Final = 0.3
 """At most so many of the lines lie across columns."""
+_MOST_COLUMNS: Final = 4
+_STEP: Final = UNITS // 100
+"""Gutters are looked for so closely."""
 _SAME_ROW: Final = 0.5
 
 
@@ -27,7 +30,7 @@ def set_lines(page: Page, found: RecognisedPage, body: float | None) -> None:
     Boxes are measured too roughly to tell letters of about the same size apart: these count as of one size.
     """
     width, height = (page.height, page.width) if found.turned % 2 else (page.width, page.height)
-    tall = median(line.y1 - line.y0 for line in found.lines) if found.lines else 1.0
+    tall = max(1.0, median(line.y1 - line.y0 for line in found.lines)) if found.lines else 1.0
     usual = body or max(1.0, round(tall * height / UNITS * _LETTERS, 1))
     page.lines[:] = [_line(line, found.turned, width, height, usual, tall) for line in _ordered(found.lines)]
 
@@ -96,27 +99,26 @@ def _columns(lines: Sequence[RecognisedLine], middle: int) -> list[RecognisedLin
     return _ordered(left) + _ordered([line for line in lines if line.x1 > middle])
 
 
-def _gutter(lines: Sequence[RecognisedLine]) -> int | None:
-    """Where the space between two columns of text is: cells of a table are no columns, since they are not filled."""
+def _gutter(lines: Sequence[RecognisedLine], columns: int = _MOST_COLUMNS) -> int | None:
+    """Where the space between columns of text is: cells of a table are no columns, since they are not filled."""
     best: tuple[int, int] | None = None
-    for edge in sorted({line.x1 for line in lines}):
-        middle = edge + 1
+    for edge in sorted({line.x1 // _STEP for line in lines}):
+        middle = (edge + 1) * _STEP
         left = [line for line in lines if line.x1 < middle]
-        right = [line for line in lines if line.x0 > middle]
+        right = [line for line in lines if line.x0 >= middle]
         across = len(lines) - len(left) - len(right)
-        if across > _MOST_ACROSS * len(lines) or not (_is_text(left) and _is_text(right)):
+        if min(len(left), len(right)) < _FEWEST or across > _MOST_ACROSS * len(lines):
             continue
-        if best is None or across < best[0]:
+        if (best is None or across < best[0]) and _is_text(left, columns) and _is_text(right, columns):
             best = (across, (middle + min(line.x0 for line in right)) // 2)
     return best[1] if best else None
 
 
-def _is_text(lines: Sequence[RecognisedLine]) -> bool:
-    """Whether lines are those of a column: there are some, and most of them run from one side of it to the other."""
-    if len(lines) < _FEWEST:
-        return False
+def _is_text(lines: Sequence[RecognisedLine], columns: int) -> bool:
+    """Whether lines are those of columns: most of them run from one side of theirs to the other."""
     width = max(line.x1 for line in lines) - min(line.x0 for line in lines)
-    return median(line.x1 - line.x0 for line in lines) >= _FILLED * width
+    filled = median(line.x1 - line.x0 for line in lines) >= _FILLED * width
+    return filled or (columns > 2 and _gutter(lines, columns - 1) is not None)
 
 
 def _by_rows(lines: Sequence[RecognisedLine]) -> list[RecognisedLine]:
