@@ -239,7 +239,7 @@ class JobKind(StrEnum):
     REINDEX = "reindex"
 
 
-CHUNKER_REVISION: Final = 2
+CHUNKER_REVISION: Final = 3
 """Raised when the same text would give other chunks, or other headings for them."""
 
 
@@ -259,12 +259,16 @@ class ChunkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class SparseConfig:
-    """Settings of the BM25 vectors. `avg_len` is in tokens."""
+    """Settings of the BM25 vectors. `avg_len` is in tokens.
+
+    `language` is that of texts whose own is not known; with `multilingual` the others are stemmed in theirs.
+    """
 
     language: str = "english"
     k: float = 1.2
     b: float = 0.75
     avg_len: float = 128.0
+    multilingual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +279,7 @@ class Recipe:
     dimensions: int
     embedder_fingerprint: str
     chunker: ChunkerConfig = field(default_factory=ChunkerConfig)
-    sparse: SparseConfig = field(default_factory=SparseConfig)
+    sparse: SparseConfig = SparseConfig(multilingual=True)
 
 
 Metadata = Mapping[str, Json]

@@ -231,6 +231,16 @@ class RecognisedRow(Base):
     seconds: Mapped[float] = mapped_column(Float)
 
 
+class GenerationLanguage(Base):
+    """A language (ISO 639-1) of chunks that a generation holds, or held: questions are stemmed in each of them."""
+
+    __tablename__ = "generation_languages"
+    generation_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    language: Mapped[str] = mapped_column(String(8), primary_key=True)
+
+
 class Indexing(Base):
     """That a version is wholly stored in a generation: `chunks` is how many points the store counts.
 
@@ -263,6 +273,7 @@ class ChunkRow(Base):
     page: Mapped[int | None]
     heading: Mapped[list[str]]
     tokens: Mapped[int]
+    language: Mapped[str | None] = mapped_column(String(8))
     text: Mapped[str] = mapped_column(Text)
     embedding_key: Mapped[str] = mapped_column(String(64), index=True)
     __table_args__ = (UniqueConstraint("generation_id", "version_id", "ordinal"),)

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
+from typing import Final
 
 import qdrant_edge
 
@@ -11,6 +14,39 @@ from ibid.types import SparseConfig, SparseVector
 
 # The fingerprint hashes what becomes of this text, so that another tokenizer, stemmer or list of stop words shows.
 _PROBE = "The quick brown foxes' jumping over 3.5 lazy DOGS, naïve cafés, e-mail: a_b@c.org in 2024-05-01 and the end"
+_PROBES: Final = f"{_PROBE} – die Häuser, les maisons, las casas, i gatti, книги, βιβλία, 新鲜甘草"
+
+LANGUAGES: Final = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "eu": "basque",
+    "fi": "finnish",
+    "fr": "french",
+    "he": "hebrew",
+    "hu": "hungarian",
+    "id": "indonesian",
+    "it": "italian",
+    "ja": "japanese",
+    "nb": "norwegian",
+    "nl": "dutch",
+    "nn": "norwegian",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sl": "slovene",
+    "sv": "swedish",
+    "tr": "turkish",
+    "zh": "chinese",
+}
+"""ISO 639-1 to the engine's names: languages of which it has a stemmer, or at least the stop words."""
+_UNSPACED: Final = frozenset({"chinese", "japanese"})
+"""The usual tokenizer takes a sentence of these for one word."""
 
 
 class SparseUnknown(Invalid):
@@ -20,32 +56,55 @@ class SparseUnknown(Invalid):
 
 
 class Bm25:
-    """Text to sparse vectors with the settings of one generation; thread-safe, since it holds no state."""
+    """Text to sparse vectors with the settings of one generation; thread-safe, since it holds no state.
+
+    Each text is stemmed in its language, and a question in every one that its generation holds: which it is in cannot
+    be told from a few words, and a stem of a language that no text has finds nothing.
+    """
 
     def __init__(self, config: SparseConfig) -> None:
-        settings = qdrant_edge.Bm25Config(
-            k=config.k, b=config.b, avg_len=config.avg_len, language=config.language
-        )
-        try:
-            self._model = qdrant_edge.Bm25(settings)
-        except ValueError as error:
-            msg = f"BM25 cannot work with these settings ({error}). Choose another language or other numbers."
-            raise SparseUnknown(msg) from error
+        self._config = config
+        self._model = _model(config, config.language)
         self.fingerprint = self._identity(config)
 
-    def document(self, text: str) -> SparseVector:
-        """Weights of the words of a text to store; empty when it holds none."""
-        return _ours(self._model.embed_document(text))
+    def document(self, text: str, language: str | None = None) -> SparseVector:
+        """Weights of the words of a text to store, in a language of ISO 639-1 if known; empty when it holds none."""
+        vector = self._of(language).embed_document(text)
+        return SparseVector(tuple(vector.indices), tuple(vector.values))
 
-    def query(self, text: str) -> SparseVector:
-        """Words of a question, each of weight 1; empty when all of them are stop words."""
-        return _ours(self._model.embed_query(text))
+    def query(self, text: str, languages: Iterable[str] = ()) -> SparseVector:
+        """Words of a question, each of weight 1; empty when all are stop words in all of the languages (ISO 639-1)."""
+        models = {id(model): model for model in (self._model, *map(self._of, languages))}
+        words = dict.fromkeys(index for model in models.values() for index in model.embed_query(text).indices)
+        return SparseVector(tuple(words), (1.0,) * len(words))
+
+    def _of(self, language: str | None) -> qdrant_edge.Bm25:
+        name = LANGUAGES.get(language or "")
+        known = name is not None and self._config.multilingual
+        return _model(self._config, name) if name is not None and known else self._model
 
     def _identity(self, config: SparseConfig) -> str:
-        probe = self.document(_PROBE)
-        rounded = sorted(zip(probe.indices, (round(value, 4) for value in probe.values), strict=True))
-        return hashlib.sha256(json.dumps([asdict(config), rounded], sort_keys=True).encode()).hexdigest()
+        settings = asdict(config)
+        if config.multilingual:
+            made = [settings, *(_rounded(self.document(_PROBES, language)) for language in LANGUAGES)]
+        else:  # as it was before there was the choice
+            del settings["multilingual"]
+            made = [settings, _rounded(self.document(_PROBE))]
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
 
 
-def _ours(vector: qdrant_edge.SparseVector) -> SparseVector:
-    return SparseVector(tuple(vector.indices), tuple(vector.values))
+def _rounded(vector: SparseVector) -> list[tuple[int, float]]:
+    return sorted(zip(vector.indices, (round(value, 4) for value in vector.values), strict=True))
+
+
+@cache
+def _model(config: SparseConfig, language: str) -> qdrant_edge.Bm25:
+    tokenizer = qdrant_edge.TokenizerType.Multilingual if language in _UNSPACED else None
+    settings = qdrant_edge.Bm25Config(
+        k=config.k, b=config.b, avg_len=config.avg_len, language=language, tokenizer=tokenizer
+    )
+    try:
+        return qdrant_edge.Bm25(settings)
+    except ValueError as error:
+        msg = f"BM25 cannot work with these settings ({error}). Choose another language or other numbers."
+        raise SparseUnknown(msg) from error
