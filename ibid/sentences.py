@@ -166,9 +166,8 @@ def _abbreviates(text: str, dot: int, start: int, following: str) -> bool:
         return following[:1].isdigit()
     opener = _WORD.match(following)
     first = opener.group().casefold() if opener else ""
-    if word.isdecimal() and len(word) <= 2 and first in _COUNTED:
-        return True
-    if _is_marker(text, dot, start):
+    ordinal = word.isdecimal() and len(word) <= 2 and first in _COUNTED
+    if ordinal or _is_marker(text, dot, start):
         return True
     initial = len(word) == 1 and word.isalpha() and token.group() != "I"
     if initial or word in _EITHER or _DOTTED.match(f"{word}."):

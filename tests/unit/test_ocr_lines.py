@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibid.layout import UNITS
+from ibid.types import ElementKind
 from ingest.parsing import recognised
 from ingest.parsing.errors import ParserDied
-from ingest.parsing.lines import Page
+from ingest.parsing.lines import Page, blocks
 from ingest.parsing.ocr_lines import displayed, set_lines
 from ingest.parsing.ocr_report import warnings_of
 from ingest.parsing.recognised import RecognisedLine, RecognisedPage
@@ -72,6 +73,17 @@ class TestOrder:
     def test_keeps_every_line_once(self, boxes: list[tuple[int, int, int, int]]) -> None:
         lines = [line(str(number), *box) for number, box in enumerate(boxes)]
         assert sorted(order(list(lines)), key=int) == [str(number) for number in range(len(lines))]
+
+
+class TestBlocks:
+    def test_cells_at_one_height_of_one_page_are_no_footer(self) -> None:
+        """A footer is what several pages have in the same place."""
+        cells = [line("3", x, 7800, x + 300) for x in (1000, 4000, 7000)]
+        page = Page(1, 595.0, 842.0)
+        set_lines(page, RecognisedPage(1, (*column("a", 1000, 9000), *cells)), None)
+        page.lines[-3:] = sorted(page.lines[-3:], key=lambda cell: -cell.x0)  # so that they make no row
+        (found,) = blocks([page])
+        assert {block.kind for block in found} == {ElementKind.PARAGRAPH}
 
 
 class TestPlaces:
