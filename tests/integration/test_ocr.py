@@ -21,6 +21,7 @@ from ingest.parsing import pictures
 from ingest.parsing.errors import NoText, TimedOut, TooLargeWhenUnpacked, Unreadable
 from ingest.parsing.reader import ConfinedReader
 from tests.pdfs import Sheet, Words, make_pdf
+from tests.running import await_jobs, eventually, new_collection, serving, upload
 
 LINES = (
     "The harbour office keeps a book",
@@ -72,6 +73,18 @@ def scan_of(*images: Image.Image) -> bytes:
         pdf.add_page()
         pdf.image(io.BytesIO(saved(image, "PNG")), 0, 0, 420, 150)
     return bytes(pdf.output())
+
+
+def mixed() -> bytes:
+    """A scan between two pages of text."""
+    out = io.BytesIO()
+    with (
+        pdfium.PdfDocument(pdf_of(("The first page is text.",), ("The last one is text.",))) as made,
+        pdfium.PdfDocument(scan_of(picture_of())) as scan,
+    ):
+        made.import_pages(scan, index=1)
+        made.save(out)
+    return out.getvalue()
 
 
 class TestPictures:
@@ -184,18 +197,12 @@ class TestPictures:
 
 class TestScannedPages:
     def test_beside_pages_of_text(self, reader: ConfinedReader, tmp_path: Path) -> None:
-        with (
-            pdfium.PdfDocument(pdf_of(("The first page is text.",), ("The last one is text.",))) as made,
-            pdfium.PdfDocument(scan_of(picture_of())) as scan,
-        ):
-            made.import_pages(scan, index=1)
-            out = io.BytesIO()
-            made.save(out)
-        (tmp_path / "a.pdf").write_bytes(out.getvalue())
+        data = mixed()
+        (tmp_path / "a.pdf").write_bytes(data)
         fast = reader.parse(tmp_path / "a.pdf", "a.pdf", "application/pdf")
         assert fast.text == "The first page is text.\n\nThe last one is text."
         assert (fast.report.pages_waiting, fast.report.pages_empty) == ((2,), ())
-        found = read(reader, tmp_path, "a.pdf", out.getvalue())
+        found = read(reader, tmp_path, "a.pdf", data)
         assert found.text.split() == [
             "The",
             "first",
@@ -268,3 +275,31 @@ def test_page_by_page_within_the_bound_of_memory(reader: ConfinedReader, data: P
     path = data / "documents" / "img__double-column-B.jpg"
     assert len(reader.recognise(path, "image/jpeg", 1).lines) > 100
     assert 0 < reader.pictures.peak_bytes < 512 * 2**20
+
+
+@pytest.mark.slow
+def test_a_service_answers_from_the_text_first_and_then_from_the_scan(tmp_path: Path) -> None:
+    data = mixed()
+    question = {"collection": "port", "question": "What does fuel cost?"}
+    with serving(tmp_path / "served", IBID_EMBEDDER="hashing") as server, server.client() as client:
+        new_collection(client, "port")
+        (entry,) = upload(client, "port", ("a.pdf", data))
+        fast = await_jobs(client, [entry["job_id"]])[entry["job_id"]]
+        assert fast["state"] == "partially_succeeded"
+        path = f"/v1/documents/{entry['id']}"
+        eventually(lambda: client.get(path).json()["live_version"] == 2, what="the version by OCR")
+        slow = client.get(path).json()["job_id"]
+        assert await_jobs(client, [slow])[slow]["state"] == "succeeded"
+        assert [each["read_by"] for each in client.get(f"{path}/versions").json()["data"]] == ["ocr", "text"]
+        assert (
+            client.get(f"{path}/versions/1/text").text == "The first page is text.\n\nThe last one is text."
+        )
+        hits = client.post("/v1/search", json={"collection": "port", "query": "fuel crowns litre"}).json()[
+            "hits"
+        ]
+        assert "Fuel costs 1.85 crowns a litre." in hits[0]["text"]
+        answer = client.post("/v1/answers", json=question).json()
+        (citation,) = answer["citations"]
+        assert (citation["quote"], citation["page"], citation["version"]) == (LINES[2], 2, 2)
+        assert len(citation["boxes"]) == 1
+        assert upload(client, "port", ("a.pdf", data))[0]["job_id"] is None
