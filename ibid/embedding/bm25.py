@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -45,6 +46,8 @@ LANGUAGES: Final = {
     "zh": "chinese",
 }
 """ISO 639-1 to the engine's names: languages of which it has a stemmer, or at least the stop words."""
+_WORD: Final = re.compile(r"\w+")
+_TELLING: Final = 2
 _UNSPACED: Final = frozenset({"chinese", "japanese"})
 """The usual tokenizer takes a sentence of these for one word."""
 
@@ -60,6 +63,10 @@ class Bm25:
 
     Each text is stemmed in its language, and a question in every one that its generation holds: which it is in cannot
     be told from a few words, and a stem of a language that no text has finds nothing.
+
+    Measured by words alone (nDCG@10): English questions to SciFact 0.690 as with English stems, beside documents in
+    German 0.686, beside such in six other languages 0.680; to Cranfield 0.389, 0.388 and 0.384. Stems of one language
+    that happen to be words of another cost that.
     """
 
     def __init__(self, config: SparseConfig) -> None:
@@ -74,8 +81,9 @@ class Bm25:
 
     def query(self, text: str, languages: Iterable[str] = ()) -> SparseVector:
         """Words of a question, each of weight 1; empty when all are stop words in all of the languages (ISO 639-1)."""
-        models = {id(model): model for model in (self._model, *map(self._of, languages))}
-        words = dict.fromkeys(index for model in models.values() for index in model.embed_query(text).indices)
+        models = list({id(model): model for model in (self._model, *map(self._of, languages))}.values())
+        asked = _without_stop_words(text, models) if len(models) > 1 else text
+        words = dict.fromkeys(index for model in models for index in model.embed_query(asked).indices)
         return SparseVector(tuple(words), (1.0,) * len(words))
 
     def _of(self, language: str | None) -> qdrant_edge.Bm25:
@@ -95,6 +103,21 @@ class Bm25:
 
 def _rounded(vector: SparseVector) -> list[tuple[int, float]]:
     return sorted(zip(vector.indices, (round(value, 4) for value in vector.values), strict=True))
+
+
+def _without_stop_words(question: str, models: list[qdrant_edge.Bm25]) -> str:
+    """The question without the stop words of the language that has most in it, of any but the first two at least.
+
+    To the other languages they are words like any other, and rare ones: `of` would weigh more than all that was asked.
+    But one alone may be meant: "war crimes" begins with a stop word of German.
+    """
+    words = set(_WORD.findall(question))
+    silent = [{word for word in words if not model.embed_query(word).indices} for model in models]
+    most, *others = sorted(silent, key=len, reverse=True)
+    least = 1 if most is silent[0] else _TELLING
+    if len(most) < least or len(most) == len(others[0]):
+        return question
+    return _WORD.sub(lambda found: "" if found.group() in most else found.group(), question)
 
 
 @cache
