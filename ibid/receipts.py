@@ -80,14 +80,13 @@ class Receipt:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing once the job is done: every page was read, every chunk made is stored twice.
+        """Whether nothing is missing once the job is done: every page was read or waits, every chunk is stored twice.
 
         A version that was overtaken while its collection was reindexed has no chunks in the new generation, and
         misses none.
         """
         chunks = self.chunks
-        unread = self.pages.unreadable or self.pages.waiting
-        return chunks.made == chunks.stored_sql == chunks.stored_vectors and not unread
+        return chunks.made == chunks.stored_sql == chunks.stored_vectors and not self.pages.unreadable
 
 
 _RECEIPT: Final = TypeAdapter(Receipt)

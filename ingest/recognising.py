@@ -36,6 +36,11 @@ def available(settings: Settings) -> bool:
     return settings.ocr_pages > 0 and ocr_installed()
 
 
+def will_read(settings: Settings, waiting: Sequence[int]) -> bool:
+    """Whether nothing stays unread of the pages that wait."""
+    return not waiting or available(settings)
+
+
 def require(settings: Settings) -> None:
     """Raise `OcrNotInstalled` unless pictures are read here."""
     if not settings.ocr_pages:

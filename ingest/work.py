@@ -161,7 +161,8 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
             unread = children.warnings(session, owner, version.parse_key or "")
             receipts.keep(session, version, clock.seconds, unread + _left_waiting(tools, session, version))
         receipt = receipts.of(session, version)
-        state = JobState.SUCCEEDED if receipt.whole else JobState.PARTIALLY_SUCCEEDED
+        whole = receipt.whole and recognising.will_read(tools.settings, receipt.pages.waiting)
+        state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
         statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
         claims.finish(session, held, state, statistics)
     log.info("the job ended: %s", state)

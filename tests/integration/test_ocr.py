@@ -285,7 +285,8 @@ def test_a_service_answers_from_the_text_first_and_then_from_the_scan(tmp_path: 
         new_collection(client, "port")
         (entry,) = upload(client, "port", ("a.pdf", data))
         fast = await_jobs(client, [entry["job_id"]])[entry["job_id"]]
-        assert fast["state"] == "partially_succeeded"
+        assert fast["state"] == "succeeded"
+        assert fast["statistics"]["warnings"][0].startswith("Page 2: pictures without text")
         path = f"/v1/documents/{entry['id']}"
         eventually(lambda: client.get(path).json()["live_version"] == 2, what="the version by OCR")
         slow = client.get(path).json()["job_id"]

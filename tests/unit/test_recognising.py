@@ -103,7 +103,7 @@ class TestTextBesidePictures:
         assert shop.live(accepted.document_id) == 1
         assert text(shop, accepted.document_id, 1) == TEXT
         assert shop.reader.recognised == []
-        assert shop.state(accepted.job_id) == JobState.PARTIALLY_SUCCEEDED
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
         (warning,) = shop.job(accepted.job_id).statistics["warnings"]
         assert warning.startswith("Pages 2, 3: pictures without text. They are recognised next")
 
