@@ -14,6 +14,7 @@ from benchmarks import (
     machine,
     memory,
     parsing,
+    recognition,
     report,
     retrieval,
     startup,
@@ -27,6 +28,7 @@ from evals.datasets import DATA
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "parsing": parsing.measure,
     "text": text.measure,
+    "recognition": recognition.measure,
     "ingestion": ingestion.measure,
     "latency": latency.measure,
     "memory": memory.measure,

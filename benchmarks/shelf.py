@@ -10,9 +10,20 @@ from benchmarks.vectors import Vectors
 from ibid import collections, fingerprints, integrity
 from ibid.bootstrap import Parts
 from ibid.clock import new_id, now
-from ibid.db.tables import Base, Blob, ChunkRow, Collection, Document, Embedding, Indexing, Version
+from ibid.db.tables import (
+    Base,
+    Blob,
+    ChunkRow,
+    Collection,
+    Document,
+    Embedding,
+    GenerationLanguage,
+    Indexing,
+    Version,
+)
 from ibid.embedding.texts import encoder_text
-from ibid.types import Chunk, Scope
+from ibid.types import Chunk, Element, ElementKind, Scope
+from ingest.parsing.languages import Told, languages_of
 
 ADMIN = Scope(key_id="key_bench", role="admin")
 Cut = tuple[str, tuple[Chunk, ...]]
@@ -30,6 +41,11 @@ def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vec
         blob = Blob(id=new_id("blob"), sha256="", size=0, key="", touched_at=now())
         session.add(blob)
         rows = [row for name, chunks in listed for row in _rows(made, blob.id, name, chunks, vectors)]
+        spoken = {row.language for row in rows if isinstance(row, ChunkRow) and row.language}
+        session.add_all(
+            GenerationLanguage(generation_id=made.active_generation_id, language=language)
+            for language in sorted(spoken)
+        )
         for table in (Document, Version, Indexing, ChunkRow):  # each refers to those before it
             session.flush()
             session.add_all(row for row in rows if isinstance(row, table))
@@ -65,6 +81,7 @@ def _rows(
         live_from=moment,
         created_at=moment,
     )
+    told = Told(_languages(chunks))
     cut = [
         ChunkRow(
             id=fingerprints.point_id(generation_id, version_id, made.ordinal),
@@ -76,6 +93,7 @@ def _rows(
             page=made.page,
             heading=list(made.heading_path),
             tokens=made.tokens,
+            language=told.of(made.text),
             text=made.text,
             embedding_key=vectors.key(_text(made)),
         )
@@ -84,6 +102,11 @@ def _rows(
     counts = dict.fromkeys(("made", "embedded", "chunks"), len(cut))
     stored = Indexing(generation_id=generation_id, version_id=version_id, created_at=moment, **counts)
     return [document, version, stored, *cut]
+
+
+def _languages(chunks: tuple[Chunk, ...]) -> tuple[str, ...]:
+    whole = "\n\n".join(made.text for made in chunks)
+    return languages_of(whole, [Element(ElementKind.PARAGRAPH, 0, len(whole))])
 
 
 def _text(made: Chunk) -> str:

@@ -14,25 +14,14 @@ from ibid.chat.registry import ChatModels
 from ibid.db.tables import Base
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
-from ibid.types import Parsed, Scope
-from ingest.parsing.registry import parser_for
+from ibid.types import Scope
+from ingest.parsing.direct import DirectReader
 from ingest.tools import Tools
 from ingest.work import work
 from retrieval.kit import Kit
 
 ADMIN = Scope(key_id="key_evals", role="admin")
 LEASE = timedelta(hours=1)
-
-
-class Reader:
-    """Parses in this process: these files are trusted."""
-
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        """The document's text, elements and boxes."""
-        return parser_for(media_type).parse(path, filename, media_type)
-
-    def close(self) -> None:
-        """Nothing to end."""
 
 
 class Workbench:
@@ -77,7 +66,7 @@ class Workbench:
 
     def _work(self) -> None:
         parts = self.parts
-        tools = Tools(parts.settings, parts.db, parts.store, parts.blobs, parts.encoders, Reader())
+        tools = Tools(parts.settings, parts.db, parts.store, parts.blobs, parts.encoders, DirectReader())
         while True:
             with parts.db.begin() as session:
                 batch = claims.claim(session, "evals", lease=LEASE, limit=64)

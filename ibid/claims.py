@@ -42,6 +42,7 @@ class Claim:
     version_id: str | None
     generation_id: str | None
     request_id: str | None = None
+    alone: bool = False
 
 
 def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> list[Claim]:
@@ -73,6 +74,7 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
             j.version_id,
             j.generation_id,
             j.request_id,
+            j.alone,
         )
         for j in batch
     ]
@@ -138,6 +140,11 @@ def progress(session: Session, held: Claim, stage: str, done: int = 0, total: in
     job.stage, job.progress_done, job.progress_total, job.progress_unit = stage, done, total, unit
     job.revision += 1
     return job
+
+
+def acquit(session: Session, held: Claim) -> None:
+    """Forget lost attempts that were counted against the job: it got further since, so they were not its own fault."""
+    check(session, held).failures = 0
 
 
 def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total: int, unit: str) -> int:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from ibid import access
 from ibid.db.tables import Parse, Version
-from ibid.documents import TextNotReady
 from ibid.layout import decode_layout
 from ibid.types import Element, Scope
+from ibid.versions import TextNotReady
 
 MOST_PAIRS: Final = 4_000_000
 """Pairs of elements that are compared at most; beyond, all between the equal ends counts as changed."""

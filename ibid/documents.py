@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from ibid import access, forgetting, jobs, outbox, receipts, uploads, withdrawal
 from ibid.clock import new_id, now
-from ibid.db.tables import Collection, Document, DocumentGrant, Job, Parse, Version
-from ibid.errors import Conflict, Invalid
+from ibid.db.tables import Collection, Document, DocumentGrant, Job, Version
+from ibid.errors import Invalid
 from ibid.principals import checked
 from ibid.receipts import Receipt
-from ibid.types import JobKind, JobState, Json, Scope
+from ibid.types import JobKind, JobState, Json, ReadBy, Scope
 from ibid.uploads import Kept
 
 LONGEST_NAME = 255
@@ -27,13 +27,6 @@ class BadName(Invalid):
     """The name of a document has path parts or control characters, or is too long."""
 
     code = "bad_name"
-
-
-class TextNotReady(Conflict):
-    """The version has no canonical text: it is still being read, or could not be."""
-
-    code = "text_not_ready"
-    retryable = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +187,15 @@ def again(session: Session, document: Document, newest: Version, described: Desc
     return Accepted(document.id, document.name, newest.number, job.id, "updated")
 
 
-def add_version(session: Session, document: Document, upload: Upload, number: int) -> Version:
+def add_version(
+    session: Session, document: Document, upload: Upload, number: int, read_by: ReadBy = ReadBy.TEXT
+) -> Version:
     """The next version of a locked document, with the job that reads it."""
     version_id = new_id("ver")
     job = jobs.enqueue(
         session, JobKind.INGEST, document.collection_id, document_id=document.id, version_id=version_id
     )
+    job.alone = read_by is ReadBy.OCR  # it takes minutes, and would keep a batch waiting
     version = Version(
         id=version_id,
         document_id=document.id,
@@ -209,6 +205,7 @@ def add_version(session: Session, document: Document, upload: Upload, number: in
         filename=upload.name,
         media_type=upload.media_type,
         size=upload.kept.size,
+        read_by=read_by,
         job_id=job.id,
         receipt={},
         created_at=now(),
@@ -359,27 +356,6 @@ def view(session: Session, document: Document) -> DocumentView:
         updated_at=document.updated_at,
         job_id=newest.job_id,
     )
-
-
-def versions(session: Session, scope: Scope, document_id: str) -> list[Version]:
-    """All versions of a visible document, newest first."""
-    document = access.document(session, scope, document_id)
-    return list(
-        session.scalars(
-            select(Version).where(Version.document_id == document.id).order_by(Version.number.desc())
-        )
-    )
-
-
-def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
-    """The canonical text of a version, or `TextNotReady`."""
-    _, version = access.version(session, scope, document_id, number)
-    found = session.get(Parse, version.parse_key) if version.parse_key else None
-    if found is None:
-        raise TextNotReady(
-            f"Version {number} has no text yet. GET /v1/jobs/{version.job_id} tells how far it is."
-        )
-    return found.text
 
 
 def receipt(session: Session, scope: Scope, document_id: str) -> Receipt:

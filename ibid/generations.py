@@ -9,7 +9,16 @@ from sqlalchemy.orm import Session
 
 from ibid import access, fingerprints, jobs
 from ibid.clock import new_id, now
-from ibid.db.tables import Collection, Document, Generation, Indexing, Job, Reindex, Version
+from ibid.db.tables import (
+    Collection,
+    Document,
+    Generation,
+    GenerationLanguage,
+    Indexing,
+    Job,
+    Reindex,
+    Version,
+)
 from ibid.errors import Conflict, Invalid, NotFound
 from ibid.types import CHUNKER_REVISION, TERMINAL, ChunkerConfig, JobKind, Recipe, Scope, SparseConfig
 
@@ -93,6 +102,12 @@ def recipe_of(generation: Generation) -> Recipe:
         chunker=ChunkerConfig(**generation.chunker),
         sparse=SparseConfig(**generation.sparse),
     )
+
+
+def languages(session: Session, generation_id: str) -> tuple[str, ...]:
+    """Those of the chunks that the generation holds, or held (ISO 639-1)."""
+    known = select(GenerationLanguage.language).where(GenerationLanguage.generation_id == generation_id)
+    return tuple(session.scalars(known.order_by(GenerationLanguage.language)))
 
 
 def written(session: Session, collection_id: str) -> list[Generation]:

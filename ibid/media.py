@@ -59,13 +59,23 @@ _KINDS: Final[dict[str, MediaType]] = {
     "json": MediaType("application/json", "JSON"),
     "ndjson": MediaType("application/x-ndjson", "JSON lines"),
     "xml": MediaType("application/xml", "XML"),
+    "png": MediaType("image/png", "PNG", (b"\x89PNG\r\n\x1a\n",)),
+    "jpg": MediaType("image/jpeg", "JPEG", (b"\xff\xd8\xff",)),
+    "tiff": MediaType("image/tiff", "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")),
+    "webp": MediaType("image/webp", "WebP", (b"RIFF",)),
+    "bmp": MediaType("image/bmp", "BMP", (b"BM",)),
+    "gif": MediaType("image/gif", "GIF", (b"GIF87a", b"GIF89a")),
 }
+PICTURES: Final = frozenset(kind.name for kind in _KINDS.values() if kind.name.startswith("image/"))
+"""Their words are recognised."""
 _ALIASES: Final = {
     "htm": "html",
+    "jpeg": "jpg",
     "xhtml": "html",
     "markdown": "md",
     "jsonl": "ndjson",
     "text": "txt",
+    "tif": "tiff",
     "log": "txt",
 }
 # Source code, settings and the like are read as they stand.
@@ -83,18 +93,9 @@ _LATER: Final = {
     "doc": "Save it as .docx and upload that.",
     "ppt": "Save it as .pptx and upload that.",
     "xls": "Save it as .xlsx and upload that.",
-    "jpg": "Pictures are not read. Upload a PDF that holds text.",
     "zip": "Send it with `unpack` (on the command line `--unpack`), and its files become documents.",
 }
-_LATER_ALIASES: Final = {
-    **dict.fromkeys(("tar", "tgz", "gz", "bz2", "tbz2", "xz", "txz"), "zip"),
-    "jpeg": "jpg",
-    "png": "jpg",
-    "tif": "jpg",
-    "tiff": "jpg",
-    "gif": "jpg",
-    "webp": "jpg",
-}
+_LATER_ALIASES: Final = dict.fromkeys(("tar", "tgz", "gz", "bz2", "tbz2", "xz", "txz"), "zip")
 
 
 ARCHIVES: Final[dict[str, MediaType]] = {

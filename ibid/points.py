@@ -11,7 +11,9 @@ from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
 def point(chunk: ChunkRow, dense: Vector, bm25: Bm25, payload: PointPayload) -> Point:
     """The chunk's point: `dense` has shape (dimensions,)."""
-    return Point(chunk.id, dense, bm25.document(encoder_text(chunk.heading, chunk.text)), payload)
+    return Point(
+        chunk.id, dense, bm25.document(encoder_text(chunk.heading, chunk.text), chunk.language), payload
+    )
 
 
 def sparse_encoder(generation: Generation) -> Bm25:

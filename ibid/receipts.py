@@ -18,7 +18,7 @@ from ibid.types import JobState, ParseReport
 class PageCounts:
     """`total` is None where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
 
-    The text of those in `ocr` was recognised from their picture.
+    The text of those in `ocr` was recognised from their picture; that of those `waiting` was not, in this version.
     """
 
     total: int | None = None
@@ -26,6 +26,7 @@ class PageCounts:
     ocr: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
     unreadable: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Receipt:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing once the job is done: every page was read, every chunk made is stored twice.
+        """Whether nothing is missing once the job is done: every page was read or waits, every chunk is stored twice.
 
         A version that was overtaken while its collection was reindexed has no chunks in the new generation, and
         misses none.
@@ -146,6 +147,7 @@ def _pages(report: ParseReport) -> PageCounts:
         report.pages_ocr,
         report.pages_empty,
         report.pages_unreadable,
+        report.pages_waiting,
     )
 
 

@@ -3,6 +3,9 @@
 Ours rather than a library's because citations need exact spans, a bound on their length and a say about line ends:
 pysbd (last released in 2021) is slow and its spans drift on repeated text; sentencex is fast and gives code points,
 but keeps a list item of several sentences whole.
+
+Abbreviations of the larger European languages stand side by side: a text may hold several, and hardly one of them
+means something else in another.
 """
 
 import re
@@ -39,24 +42,37 @@ def _words(listed: str) -> frozenset[str]:
 # Followed by a name or a number, never the end of a sentence.
 _TITLES: Final = _words(
     "dr mr mrs ms mx prof st ste rev hon gen col maj capt cmdr lt sgt cpl pvt adm gov pres sen rep messrs mme mlle "
-    "fr br sr vs viz cf eg ie e.g i.e approx ca resp esp incl excl"
+    "fr br sr vs viz cf eg ie e.g i.e approx ca resp esp incl excl "
+    # German
+    "hrn frl dipl ing bzw vgl z.b d.h u.a u.ä i.d.r z.t u.u o.ä inkl exkl zzgl sog bspw ggf evtl "
+    # French, Spanish, Portuguese, Italian, Dutch
+    "p.ex env mgr sra srta dra ud uds dña exmo exma dott sig avv dhr mevr bijv d.w.z m.b.t"
 )
 # Abbreviations only before a number: "No. 5", but "He said no. Then he left."
 _NUMBERED: Final = _words(
     "no nos fig figs eq eqs sec secs ch chs chap art arts vol vols p pp para paras pt ref refs tab app ed col ln "
-    "jan feb mar apr jun jul aug sep sept oct nov dec"
+    "jan feb mar apr jun jul aug sep sept oct nov dec "
+    "nr nrn abs kap abb anm bd ziff rn rdnr aufl pág págs núm núms pag pagg cap blz hfst"
+)
+# What a number with a dot may count, where that is how ordinal numbers are written: "am 3. Oktober".
+_COUNTED: Final = _words(
+    "januar jänner februar märz april mai juni juli august september oktober november dezember "
+    "jahrhundert jahrhunderts quartal halbjahr auflage kapitel absatz satz klasse stock tag tages monat weltkrieg"
 )
 # These may end a sentence; they do when what follows opens one.
 _EITHER: Final = _words(
     "inc ltd co corp llc bros dept univ assn ave blvd rd mt ft est al etc jr sr ph.d m.d b.a m.a b.sc m.sc d.c "
-    "a.m p.m u.s u.k u.n e.u a.d b.c"
+    "a.m p.m u.s u.k u.n e.u a.d b.c usw u.s.w mio mrd str enz ecc ee.uu"
 )
 _STARTERS: Final = _words(
     "a after all although an and any are as at because before both but by can could did do does during each either "
     "every for from has have he her here his how however i if in is it its let many may moreover most must my "
     "neither no not now of on once one only or our please she should since so some such than that the their then "
     "there therefore these they this those though through to under until upon was we were what when where which "
-    "while who whose why will with within without would yes yet you your"
+    "while who whose why will with within without would yes yet you your "
+    "der die das ein eine er sie es wir ich bei wenn nach diese dieser dieses alle für mit auf jede jeder "
+    "les une il elle ils elles nous vous cette ces dans pour "
+    "los las una este esta estos estas para het een"
 )
 
 
@@ -148,12 +164,14 @@ def _abbreviates(text: str, dot: int, start: int, following: str) -> bool:
         return True
     if word in _NUMBERED:
         return following[:1].isdigit()
-    if _is_marker(text, dot, start):
+    opener = _WORD.match(following)
+    first = opener.group().casefold() if opener else ""
+    ordinal = word.isdecimal() and len(word) <= 2 and first in _COUNTED
+    if ordinal or _is_marker(text, dot, start):
         return True
     initial = len(word) == 1 and word.isalpha() and token.group() != "I"
     if initial or word in _EITHER or _DOTTED.match(f"{word}."):
-        opener = _WORD.match(following)
-        return opener is not None and opener.group().casefold() not in _STARTERS
+        return bool(first) and first not in _STARTERS
     return False
 
 

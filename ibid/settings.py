@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5.0, gt=0, description="how often lost and waiting jobs are looked for")
     parse_seconds: float = Field(120.0, gt=0, description="wall time one document may take to parse")
     parse_memory_bytes: int = Field(2 * 1024**3, gt=0, description="memory one document may take to parse")
+    ocr_page_seconds: float = Field(
+        60.0, gt=0, description="wall time one page may take to be recognised, many times that of its text"
+    )
+    ocr_pages: int = Field(
+        1_000, ge=0, description="pages of one document that are recognised at most; 0: no OCR"
+    )
     require_sandbox: bool = Field(
         default=False, description="whether nothing is parsed where parsers cannot be kept off the network"
     )

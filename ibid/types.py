@@ -63,7 +63,7 @@ class ParseReport:
     """What a parser saw: counts of pages and elements, and warnings in words.
 
     Empty pages were read and hold no text; unreadable ones could not be read, so that nobody knows. The text of
-    `pages_ocr` was recognised from their picture. `hidden_characters` counts text that the file holds and no reader of
+    `pages_ocr` was recognised from their picture, and that of `pages_waiting` was not yet. `hidden_characters` counts text that the file holds and no reader of
     it would see. `languages` are ISO 639-1 codes, the most used first.
     """
 
@@ -73,6 +73,7 @@ class ParseReport:
     pages_empty: tuple[int, ...] = ()
     pages_unreadable: tuple[int, ...] = ()
     pages_ocr: tuple[int, ...] = ()
+    pages_waiting: tuple[int, ...] = ()
     elements: int = 0
     tables: int = 0
     images_skipped: int = 0
@@ -223,6 +224,13 @@ class JobState(StrEnum):
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 
+class ReadBy(StrEnum):
+    """How the text of a version came about: as the file holds it, or with its pictures recognised too."""
+
+    TEXT = "text"
+    OCR = "ocr"
+
+
 class JobKind(StrEnum):
     """What a job does."""
 
@@ -233,7 +241,7 @@ class JobKind(StrEnum):
     FETCH = "fetch"
 
 
-CHUNKER_REVISION: Final = 2
+CHUNKER_REVISION: Final = 3
 """Raised when the same text would give other chunks, or other headings for them."""
 
 
@@ -253,12 +261,16 @@ class ChunkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class SparseConfig:
-    """Settings of the BM25 vectors. `avg_len` is in tokens."""
+    """Settings of the BM25 vectors. `avg_len` is in tokens.
+
+    `language` is that of texts whose own is not known; with `multilingual` the others are stemmed in theirs.
+    """
 
     language: str = "english"
     k: float = 1.2
     b: float = 0.75
     avg_len: float = 128.0
+    multilingual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +281,7 @@ class Recipe:
     dimensions: int
     embedder_fingerprint: str
     chunker: ChunkerConfig = field(default_factory=ChunkerConfig)
-    sparse: SparseConfig = field(default_factory=SparseConfig)
+    sparse: SparseConfig = SparseConfig(multilingual=True)
 
 
 Metadata = Mapping[str, Json]

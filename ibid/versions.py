@@ -1,4 +1,4 @@
-"""What becomes of versions: restored, described otherwise, and superseded.
+"""Versions: listed, read, restored, described otherwise, and superseded.
 
 Passages of superseded ones are kept for readers of the past for the retention time, their text for good.
 """
@@ -11,11 +11,40 @@ from sqlalchemy.orm import Session
 
 from ibid import access, documents, jobs, uploads
 from ibid.clock import now
-from ibid.db.tables import Document, Indexing, Job, Version
-from ibid.types import JobKind, JobState, Json, Scope
+from ibid.db.tables import Document, Indexing, Job, Parse, Version
+from ibid.errors import Conflict
+from ibid.types import JobKind, JobState, Json, ReadBy, Scope
 from ibid.uploads import Kept
 
 AT_ONCE = 100
+
+
+class TextNotReady(Conflict):
+    """The version has no canonical text: it is still being read, or could not be."""
+
+    code = "text_not_ready"
+    retryable = True
+
+
+def listing(session: Session, scope: Scope, document_id: str) -> list[Version]:
+    """All versions of a visible document, newest first."""
+    document = access.document(session, scope, document_id)
+    return list(
+        session.scalars(
+            select(Version).where(Version.document_id == document.id).order_by(Version.number.desc())
+        )
+    )
+
+
+def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
+    """The canonical text of a version, or `TextNotReady`."""
+    _, version = access.version(session, scope, document_id, number)
+    found = session.get(Parse, version.parse_key) if version.parse_key else None
+    if found is None:
+        raise TextNotReady(
+            f"Version {number} has no text yet. GET /v1/jobs/{version.job_id} tells how far it is."
+        )
+    return found.text
 
 
 def expire(session: Session, *, kept: timedelta) -> int:
@@ -58,6 +87,21 @@ def describe(
     return document
 
 
+def recognise(session: Session, version: Version) -> Version | None:
+    """Add the version that has the same bytes read by OCR; None if that is done, or there is newer content.
+
+    A version of its own, since what was cited stays as it was cited: `docs/decisions/0009-ocr.md`.
+    """
+    kept = Kept(version.blob_id, version.sha256, version.size)
+    uploads.refer(session, kept)  # bytes are locked before documents, as by an upload
+    living = select(Document).where(Document.id == version.document_id, Document.deleted_at.is_(None))
+    document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
+    if document is None or documents.existing(session, document.id).id != version.id:
+        return None
+    upload = documents.Upload(version.filename, version.media_type, kept)
+    return documents.add_version(session, document, upload, version.number + 1, ReadBy.OCR)
+
+
 def restore(session: Session, scope: Scope, document_id: str, number: int) -> documents.Accepted:
     """Make the content of an older version the newest one's again, as a version of its own: history stays as it was.
 
@@ -71,5 +115,6 @@ def restore(session: Session, scope: Scope, document_id: str, number: int) -> do
     if (newest.sha256, newest.filename) == (old.sha256, old.filename):
         return documents.again(session, document, newest, documents.Described(access=False, anything=False))
     upload = documents.Upload(old.filename, old.media_type, kept)
-    version = documents.add_version(session, document, upload, newest.number + 1)
+    read_by = ReadBy(old.read_by)
+    version = documents.add_version(session, document, upload, newest.number + 1, read_by)
     return documents.Accepted(document.id, document.name, version.number, version.job_id, "updated")

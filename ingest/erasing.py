@@ -14,6 +14,7 @@ from ibid.db.tables import (
     Document,
     Embedding,
     Indexing,
+    RecognisedRow,
     Version,
 )
 from ibid.forgetting import Traces
@@ -100,6 +101,7 @@ def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int
     versions = session.scalars(select(Version).where(Version.document_id == traces.document_id)).all()
     ids = [version.id for version in versions]
     session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
+    session.execute(delete(RecognisedRow).where(RecognisedRow.version_id.in_(ids)))
     session.execute(delete(Version).where(Version.id.in_(ids)))
     attached = session.scalars(
         select(AttachmentRow.parse_key).where(AttachmentRow.parse_key.in_(traces.texts))

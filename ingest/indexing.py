@@ -13,7 +13,16 @@ from sqlalchemy.orm import Session
 from ibid import claims, fingerprints, generations, points
 from ibid.claims import Claim
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Parse, Version
+from ibid.db.tables import (
+    ChunkRow,
+    Document,
+    Embedding,
+    Generation,
+    GenerationLanguage,
+    Indexing,
+    Parse,
+    Version,
+)
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
@@ -23,6 +32,7 @@ from ibid.types import Chunk, JobKind, Parsed
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.port import Fence
 from ingest.chunking import chunk
+from ingest.parsing.languages import Told
 from ingest.tools import Tools
 
 ENCODE_BATCH = 128
@@ -76,6 +86,7 @@ def cut(tools: Tools, target: Target) -> list[Text]:
     parsed = Parsed(parse.text, layout.elements, (), layout.report)  # chunks do not look at boxes
     chunks = chunk(parsed, generations.recipe_of(target.generation).chunker, embedder.count_tokens)
     texts = [_text(embedder, made) for made in chunks]
+    told = Told(layout.report.languages)
     with tools.db.begin() as session:
         living(session, target.version_id)
         _check_written(session, target.generation.id)
@@ -85,7 +96,10 @@ def cut(tools: Tools, target: Target) -> list[Text]:
                 ChunkRow.generation_id == target.generation.id, ChunkRow.version_id == target.version_id
             )
         )
-        session.add_all(_row(target, made, text.key) for made, text in zip(chunks, texts, strict=True))
+        rows = [_row(target, made, text.key, told) for made, text in zip(chunks, texts, strict=True)]
+        session.add_all(rows)
+        session.flush()
+        _add_languages(session, tools, target.generation.id, {row.language for row in rows if row.language})
     return texts
 
 
@@ -250,7 +264,18 @@ def _text(embedder: Embedder, made: Chunk) -> Text:
     return Text(fingerprints.embedding_key(embedder.fingerprint, text), text)
 
 
-def _row(target: Target, made: Chunk, key: str) -> ChunkRow:
+def _add_languages(session: Session, tools: Tools, generation_id: str, languages: set[str]) -> None:
+    """In one order, so that two that add the same wait for each other in one direction only."""
+    if not languages:
+        return
+    rows = [{"generation_id": generation_id, "language": language} for language in sorted(languages)]
+    if tools.db.sqlite:
+        session.execute(sqlite.insert(GenerationLanguage).on_conflict_do_nothing(), rows)
+    else:
+        session.execute(postgresql.insert(GenerationLanguage).on_conflict_do_nothing(), rows)
+
+
+def _row(target: Target, made: Chunk, key: str, told: Told) -> ChunkRow:
     return ChunkRow(
         id=fingerprints.point_id(target.generation.id, target.version_id, made.ordinal),
         generation_id=target.generation.id,
@@ -261,6 +286,7 @@ def _row(target: Target, made: Chunk, key: str) -> ChunkRow:
         page=made.page,
         heading=list(made.heading_path),
         tokens=made.tokens,
+        language=told.of(made.text),
         text=made.text,
         embedding_key=key,
     )

@@ -8,38 +8,54 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ibid import children, claims, fingerprints, media, metrics, uploads
 from ibid.claims import Claim
 from ibid.clock import now
-from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, Version
+from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, RecognisedRow, Version
 from ibid.layout import encode_layout
-from ibid.types import Attachment, Parsed
+from ibid.settings import Settings
+from ibid.types import Attachment, ElementKind, Parsed, ReadBy
 from ibid.uploads import Kept
-from ingest.parsing.registry import parser_fingerprint
+from ingest import recognising
+from ingest.parsing.registry import ocr_fingerprint, parser_fingerprint
 from ingest.tools import Tools
 
 
 def read(tools: Tools, held: Claim) -> None:
-    """Make sure that the claim's version has its canonical text; parses only what was never parsed like this."""
+    """Make sure that the claim's version has its canonical text; parses only what was never parsed like this.
+
+    What a file holds as text is read at once. Pictures are recognised if there is nothing else, or if the version is
+    the one that was made for them; raises `Postponed` for a job that is not alone with that.
+    """
     with tools.db.begin() as session:
         claims.progress(session, held, "parsing")
         version = session.get_one(Version, held.version_id)
         if version.parse_key is not None and _is_stored(session, version):
             return  # its chunks and citations are slices of that text, whatever a newer parser would read
-        key = parse_key(version)
-        if (
-            session.get(Parse, key, with_for_update={"read": True}) is not None
-        ):  # held against a purge until commit
-            version.parse_key = key
+        key = parse_key(version, tools.settings)
+        if _take_kept(session, version, key):
             return
         blob_key = session.get_one(Blob, version.blob_id).key
     started = time.perf_counter()
     with local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
+        if parsed.report.pages_waiting and (version.read_by == ReadBy.OCR or not _has_text(parsed)):
+            recognising.require(tools.settings)
+            with tools.db.begin() as session:
+                claims.check(session, held)
+                version = session.get_one(Version, held.version_id)
+                version.read_by, key = ReadBy.OCR, ocr_key(version, tools.settings)
+                if _take_kept(session, version, key):
+                    return
+            if not held.alone:
+                raise recognising.Postponed("Its pictures are recognised later, when the batch is done.")
+            waiting = parsed.report.pages_waiting
+            pages = recognising.pages(tools, held, key, path, version.media_type, waiting)
+            parsed = tools.reader.parse(path, version.filename, version.media_type, pages)
     seconds = time.perf_counter() - started
     metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
@@ -50,6 +66,19 @@ def read(tools: Tools, held: Claim) -> None:
         claims.check(session, held)
         _keep(session, key, parsed, seconds, [row for row, _ in found])
         session.get_one(Version, held.version_id).parse_key = key
+        session.execute(delete(RecognisedRow).where(RecognisedRow.version_id == held.version_id))
+
+
+def _take_kept(session: Session, version: Version, key: str) -> bool:
+    """Whether there is the text already; it is held against a purge until the commit."""
+    known = session.get(Parse, key, with_for_update={"read": True}) is not None
+    if known:
+        version.parse_key = key
+    return known
+
+
+def _has_text(parsed: Parsed) -> bool:
+    return any(element.kind is not ElementKind.HIDDEN for element in parsed.elements)
 
 
 def _kept(tools: Tools, ordinal: int, item: Attachment) -> tuple[dict[str, Any], Kept | None]:
@@ -71,10 +100,21 @@ def _is_stored(session: Session, version: Version) -> bool:
     return version.live_from is not None or session.scalar(held) is not None
 
 
-def parse_key(version: Version) -> str:
+def parse_key(version: Version, settings: Settings) -> str:
     """Hash of the bytes and of everything that decides how they are read."""
+    if version.read_by == ReadBy.OCR:
+        return ocr_key(version, settings)
+    return fingerprints.of(*_read_from(version))
+
+
+def ocr_key(version: Version, settings: Settings) -> str:
+    """The same where pictures are recognised."""
+    return fingerprints.of(*_read_from(version), ocr_fingerprint(), str(settings.ocr_pages))
+
+
+def _read_from(version: Version) -> tuple[str, ...]:
     suffix = PurePosixPath(version.filename).suffix.lower()
-    return fingerprints.of(version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type))
+    return version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type)
 
 
 def _keep(

@@ -1,5 +1,6 @@
 """What ingestion works with, handed to every stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -12,6 +13,7 @@ from ibid.errors import Unavailable
 from ibid.settings import Settings
 from ibid.types import Parsed
 from ibid.vectors.port import VectorStore
+from ingest.parsing.recognised import RecognisedPage
 
 
 class Stopping(Unavailable):
@@ -23,8 +25,14 @@ class Stopping(Unavailable):
 class Reader(Protocol):
     """Turns a file into text, in whatever isolation it sees fit; raises `Invalid` for what cannot be read."""
 
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        """The document's text, elements and boxes."""
+    def parse(
+        self, path: Path, filename: str, media_type: str, pages: Sequence[RecognisedPage] = ()
+    ) -> Parsed:
+        """The document's text, elements and boxes, with what was recognised on pages that wait for it."""
+        ...
+
+    def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
+        """The words in the picture of a page (from 1)."""
         ...
 
     def close(self) -> None:

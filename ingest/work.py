@@ -21,7 +21,7 @@ from ibid.embedding.registry import encoder_for
 from ibid.errors import Forbidden, IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
-from ingest import fetching, indexing, publishing, purging, reading, reindexing, unpacking
+from ingest import fetching, indexing, publishing, purging, reading, recognising, reindexing, unpacking
 from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
@@ -149,6 +149,7 @@ def _publish(tools: Tools, held: Claim, clock: Stopwatch) -> bool:
 
 def _finish(tools: Tools, held: Claim, clock: Stopwatch) -> None:
     publishing.retire_points(tools, held)
+    recognising.follow_up(tools, held)
     while not _ended(tools, held, clock, publishing.restrict_points(tools, held)):
         continue  # the access list was changed while the points were given the former one
 
@@ -163,13 +164,18 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
         if not version.receipt:  # else the job only brought the points up to date
             owner = session.get_one(Document, held.document_id)
             unread = children.warnings(session, owner, version.parse_key or "")
-            receipts.keep(session, version, clock.seconds, unread)
+            receipts.keep(session, version, clock.seconds, unread + _left_waiting(tools, session, version))
         receipt = receipts.of(session, version)
-        state = JobState.SUCCEEDED if receipt.whole else JobState.PARTIALLY_SUCCEEDED
+        whole = receipt.whole and recognising.will_read(tools.settings, receipt.pages.waiting)
+        state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
         statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
         claims.finish(session, held, state, statistics)
     log.info("the job ended: %s", state)
     return True
+
+
+def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
+    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
@@ -184,6 +190,8 @@ def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) ->
         step(tools, held)
     except Stopping:
         _put_down(tools, held)
+    except recognising.Postponed as error:
+        _postpone(tools, held, error)
     except VersionGone as error:
         _stop(tools, held, error, deleted=True)
     except (LeaseLost, Fenced) as error:
@@ -237,6 +245,13 @@ def _put_down(tools: Tools, held: Claim) -> None:
     with _unless_over(tools, held) as session:
         claims.put_back(session, held, wait=timedelta())
     log.info("job %s is put down: this worker was told to stop", held.id)
+
+
+def _postpone(tools: Tools, held: Claim, error: IbidError) -> None:
+    """Behind those that wait, and alone: what is done is kept."""
+    with _unless_over(tools, held) as session:
+        claims.put_back(session, held, wait=timedelta(), alone=True)
+    log.info("the job goes on later: %s", error.code)
 
 
 @contextmanager

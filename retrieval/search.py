@@ -68,6 +68,7 @@ class _Target:
     collection_id: str
     generation_id: str
     recipe: Recipe
+    languages: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -127,7 +128,8 @@ def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> _Target:
     with watch.step("resolve"), kit.db.read() as session:
         collection = access.collection(session, scope, ref)
         generation = session.get_one(Generation, collection.active_generation_id)
-        return _Target(collection.id, generation.id, generations.recipe_of(generation))
+        languages = generations.languages(session, generation.id)
+        return _Target(collection.id, generation.id, generations.recipe_of(generation), languages)
 
 
 def _search_again(
@@ -169,7 +171,7 @@ def _search(
     """
     with watch.step("encode"):
         dense = encoder_for(kit.encoders, target.recipe).encode_query(question)
-        sparse = _bm25(target.recipe.sparse).query(question)
+        sparse = _bm25(target.recipe.sparse).query(question, target.languages)
     page = max(FIRST_PAGE, limit * 2)
     while True:
         query = HybridQuery(dense, sparse, _filter(scope, only), page, candidates=max(CANDIDATES, page))

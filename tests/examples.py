@@ -4,8 +4,6 @@ from typing import Final
 
 LIBRE_OFFICE: Final = "unsupported_type"
 """Formats of old Office are not read without LibreOffice; the refusal says what to save instead."""
-PICTURE: Final = "unsupported_type"
-SCAN: Final = "no_text"
 EMPTY: Final = "no_text"
 
 DOCUMENTS: Final[dict[str, str | tuple[str, ...]]] = {
@@ -87,13 +85,25 @@ DOCUMENTS: Final[dict[str, str | tuple[str, ...]]] = {
     "group-shapes-nested.pptx": ("A\n\nB", "I\n\nJ"),
     "handbook-1p.docx": ("US Trustee Handbook", "ROLE OF THE UNITED STATES TRUSTEE"),
     "hlink-meta.docx": ("Two with link to bookmark.", "Eight with link to file."),
-    "img__DA-1p.jpg": PICTURE,
-    "img__DA-1p.png": PICTURE,
-    "img__chi_sim_image.jpeg": PICTURE,
-    "img__double-column-B.jpg": PICTURE,
-    "img__example.jpg": PICTURE,
-    "img__layout-parser-paper-with-table.jpg": PICTURE,
-    "img__table-multi-row-column-cells.png": PICTURE,
+    "img__DA-1p.jpg": (
+        "We had been tracking the maleficar for days",
+        "the driving force behind the creation of the Circle of Magi.",
+    ),
+    "img__DA-1p.png": (
+        "We had been tracking the maleficar for days",
+        "the driving force behind the creation of the Circle of Magi.",
+    ),
+    "img__chi_sim_image.jpeg": ("改善肌肤松弛、干燥、暗沉等现象", "宛若新生。"),
+    "img__double-column-B.jpg": (
+        "fairly test the relative capacity and fitness of the persons examined",
+        "names of persons who lost opportunity for certification",
+    ),
+    "img__example.jpg": EMPTY,
+    "img__layout-parser-paper-with-table.jpg": (
+        "LayoutParser: A Unified Toolkit",
+        "built upon Detectron2 [35], provides a minimal API",
+    ),
+    "img__table-multi-row-column-cells.png": ("Low Vision 5 2 3 98.3% n=2 1716 sec, n=3",),
     "language-docs__UDHR_first_article_all.txt": (
         "Universal Declaration of Human Right - First article",
         "futhi kufanele baphathane ngomoya wobunye.",
@@ -139,10 +149,10 @@ DOCUMENTS: Final[dict[str, str | tuple[str, ...]]] = {
         "LayoutParser: A Unified Toolkit",
         "digitization projects",
     ),
-    "pdf__loremipsum-flat.pdf": SCAN,
+    "pdf__loremipsum-flat.pdf": ("Lorem ipsum dolor sit amet", "at vestibulum."),
     "pdf__negative-coords.pdf": ("Comprehensive Carbon Footprint", "2022 Environmental Progress Report"),
     "pdf__pdf-with-ocr-text.pdf": ("Source: https://www.industrydocuments.ucsf.edu/docs/mjgl0226",),
-    "pdf__table-multi-row-column-cells.pdf": SCAN,
+    "pdf__table-multi-row-column-cells.pdf": ("Dexterity 5 4 1 98.3%, n=4",),
     "picture.pptx": EMPTY,
     "science-exploration-1p.pptx": ("Sciences and Exploration Directorate", "Zoned Architecture"),
     "simple-table.md": ("Item | Price | # In stock\nJuicy Apples | 1.99 | 739\nBananas | 1.89 | 6",),

@@ -6,7 +6,7 @@ from ibid.bootstrap import Parts, open_parts
 from ibid.settings import Settings
 from ibid.vectors.port import VectorStore
 from ibid.vectors.remote import RemoteVectorStore
-from ingest.parsing.client import ParseServer
+from ingest.parsing.reader import ConfinedReader
 from ingest.tools import Tools
 from worker import lifeline
 
@@ -14,7 +14,7 @@ from worker import lifeline
 def wire(settings: Settings) -> tuple[Parts, Tools]:
     """Parts and tools of this process; in standalone mode the store is the parent's, reached over its socket."""
     parts = open_parts(settings, store=_store(settings))
-    tools = Tools(settings, parts.db, parts.store, parts.blobs, parts.encoders, ParseServer(settings))
+    tools = Tools(settings, parts.db, parts.store, parts.blobs, parts.encoders, ConfinedReader(settings))
     return parts, tools
 
 

@@ -15,9 +15,9 @@ from api.auth import Editor, Reader
 from api.models import After, Limit, Page, page
 from api.problems import documented
 from api.routes.injected import Wired, grace
-from ibid import access, audit, documents
+from ibid import access, audit, documents, versions
 from ibid.db.tables import Blob, Version
-from ibid.types import JobState
+from ibid.types import JobState, ReadBy
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
@@ -58,6 +58,7 @@ class VersionView(models.Response):
     media_type: str
     size: int
     sha256: str
+    read_by: ReadBy
     job_id: str
     live_from: datetime | None
     live_to: datetime | None
@@ -74,7 +75,7 @@ class Versions(models.Response):
 class PageCounts(models.Response):
     """`total` is null where the format has no pages. Empty pages were read and hold no text; unreadable ones may.
 
-    The text of those in `ocr` was recognised from their picture.
+    The text of those in `ocr` was recognised from their picture; that of those `waiting` was not, in this version.
     """
 
     total: int | None
@@ -82,6 +83,7 @@ class PageCounts(models.Response):
     ocr: list[int]
     empty: list[int]
     unreadable: list[int]
+    waiting: list[int]
 
 
 class ElementCounts(models.Response):
@@ -204,7 +206,7 @@ def get_receipt(document_id: str, found: Reader, wired: Wired) -> Receipt:
 def list_versions(document_id: str, found: Reader, wired: Wired) -> Versions:
     """The versions of a document, newest first."""
     with wired.parts.db.read() as session:
-        rows = documents.versions(session, found.scope, document_id)
+        rows = versions.listing(session, found.scope, document_id)
         return Versions(data=[VersionView.model_validate(row) for row in rows])
 
 
@@ -217,7 +219,7 @@ def list_versions(document_id: str, found: Reader, wired: Wired) -> Versions:
 def get_text(document_id: str, number: Number, found: Reader, wired: Wired) -> PlainTextResponse:
     """The canonical text, whose code points all offsets count."""
     with wired.parts.db.read() as session:
-        return PlainTextResponse(documents.text(session, found.scope, document_id, number))
+        return PlainTextResponse(versions.text(session, found.scope, document_id, number))
 
 
 @router.get(

@@ -29,6 +29,7 @@ from ibid.vectors.registry import open_store
 
 LOW_DISK = 2 * 1024**3
 PARSERS = "ingest.parsing.client:ParseServer"
+OCR = "ingest.parsing.registry:ocr_installed"
 TRIED = "fees.html"
 """The sample document by which doctor sees whether parsers read."""
 OWN_FOLDER = "a folder of the data directory"
@@ -169,6 +170,7 @@ def _parsers(settings: Settings) -> Iterator[Finding]:
     finally:
         server.close()
     yield Finding("parsers", Level.OK, f"read {readable}")
+    yield _ocr(settings)
     if find_spec("en_core_web_sm") is None:
         rules = "en_core_web_sm is not installed; sentences and verbs are told by rules"
         yield Finding("language", Level.NOTE, rules)
@@ -177,6 +179,16 @@ def _parsers(settings: Settings) -> Iterator[Finding]:
     else:
         open_ = "parsers can reach the network: this system does not let a process cut itself off"
         yield Finding("sandbox", Level.NOTE, open_)
+
+
+def _ocr(settings: Settings) -> Finding:
+    """Whether words in pictures are recognised."""
+    if not settings.ocr_pages:
+        return Finding("ocr", Level.NOTE, "switched off by IBID_OCR_PAGES: pictures are refused")
+    if not resolve_name(OCR)():
+        install = "not installed: pictures are refused. Install it with pip install 'ibid[ocr]'"
+        return Finding("ocr", Level.NOTE, install)
+    return Finding("ocr", Level.OK, f"up to {settings.ocr_pages} pages of a document are recognised")
 
 
 def _limits(settings: Settings) -> Finding:

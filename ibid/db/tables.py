@@ -22,6 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from ibid.types import ReadBy
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -208,6 +210,7 @@ class Version(Base):
     filename: Mapped[str] = mapped_column(String(512))
     media_type: Mapped[str] = mapped_column(String(128))
     size: Mapped[int] = mapped_column(BigInteger)
+    read_by: Mapped[str] = mapped_column(String(16), default=ReadBy.TEXT)
     parse_key: Mapped[str | None] = mapped_column(String(64), ForeignKey("parses.key"), index=True)
     job_id: Mapped[str] = mapped_column(Id)
     receipt: Mapped[dict[str, Any]]
@@ -215,6 +218,32 @@ class Version(Base):
     live_to: Mapped[datetime | None]
     created_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("document_id", "number"),)
+
+
+class RecognisedRow(Base):
+    """What was recognised on a page of a version that is being read by OCR; gone once its text is kept.
+
+    `parse_key` is the key that the text will have: pages of another recogniser do not go with it.
+    """
+
+    __tablename__ = "recognised_pages"
+    version_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True
+    )
+    page: Mapped[int] = mapped_column(primary_key=True)
+    parse_key: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    seconds: Mapped[float] = mapped_column(Float)
+
+
+class GenerationLanguage(Base):
+    """A language (ISO 639-1) of chunks that a generation holds, or held: questions are stemmed in each of them."""
+
+    __tablename__ = "generation_languages"
+    generation_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    language: Mapped[str] = mapped_column(String(8), primary_key=True)
 
 
 class Indexing(Base):
@@ -249,6 +278,7 @@ class ChunkRow(Base):
     page: Mapped[int | None]
     heading: Mapped[list[str]]
     tokens: Mapped[int]
+    language: Mapped[str | None] = mapped_column(String(8))
     text: Mapped[str] = mapped_column(Text)
     embedding_key: Mapped[str] = mapped_column(String(64), index=True)
     __table_args__ = (

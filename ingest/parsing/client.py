@@ -1,4 +1,4 @@
-"""The parse server as its client sees it: give it a file, get a document."""
+"""The parse server as its client sees it: give it a file, get a document, or what can be recognised on a page of it."""
 
 import json
 import logging
@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,7 @@ from ibid.errors import IbidError
 from ibid.media import UnsupportedType
 from ibid.settings import Settings
 from ibid.types import Parsed
-from ingest.parsing import codec
+from ingest.parsing import codec, recognised
 from ingest.parsing.errors import (
     Encrypted,
     NoText,
@@ -30,6 +32,7 @@ from ingest.parsing.errors import (
     TooLargeWhenUnpacked,
     Unreadable,
 )
+from ingest.parsing.recognised import RecognisedPage
 from ingest.parsing.sandbox import Limits
 from ingest.parsing.server import Request
 
@@ -61,6 +64,7 @@ class ParseServer:
 
     def __init__(self, settings: Settings) -> None:
         self._limits = Limits(settings.parse_seconds, settings.parse_memory_bytes)
+        self._page_seconds = settings.ocr_page_seconds
         self._must_be_cut = settings.require_sandbox
         self._log_format = settings.log_format
         self._lock = threading.Lock()
@@ -70,14 +74,27 @@ class ParseServer:
         self.peak_bytes = 0
         """The most memory that reading the last document took, what it shares with the server included."""
 
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
+    def parse(
+        self, path: Path, filename: str, media_type: str, pages: Sequence[RecognisedPage] = ()
+    ) -> Parsed:
         """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts,
         `SandboxMissing` if it must not.
+
+        `pages` is what was recognised on those that wait for it.
         """
-        request = Request(str(path.absolute()), filename, media_type, self._limits)
+        known = tuple(recognised.dump(page).decode() for page in pages)
+        request = Request(str(path.absolute()), filename, media_type, self._limits, recognised=known)
+        return codec.load(self._asked(request))
+
+    def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
+        """The words in the picture of a page (from 1); raises what `parse` raises. One page has its own time limit."""
+        limits = replace(self._limits, seconds=self._page_seconds)
+        request = Request(str(path.absolute()), "", media_type, limits, page)
+        return recognised.load(self._asked(request))
+
+    def _asked(self, request: Request) -> bytes:
         with self._lock:
-            data = self._ask(self._server(), request)
-        return codec.load(data)
+            return self._ask(self._server(), request)
 
     def close(self) -> None:
         """End the server; the next `parse` starts another."""

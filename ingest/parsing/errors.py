@@ -21,6 +21,12 @@ class NoText(Invalid):
     code = "no_text"
 
 
+class OcrNotInstalled(Invalid):
+    """The file is a picture, and words in pictures cannot be recognised here."""
+
+    code = "ocr_not_installed"
+
+
 class TimedOut(Invalid):
     """Reading took longer than one document may take."""
 

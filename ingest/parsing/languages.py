@@ -62,6 +62,25 @@ def languages_of(text: str, elements: Sequence[Element]) -> tuple[str, ...]:
     return tuple(code for code, count in letters.most_common() if count >= least)
 
 
+class Told:
+    """The language of each part of a document whose languages are known, the most used first.
+
+    A part is told among these only: a few words alone would pass for many a language.
+    """
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._languages = tuple(languages)
+
+    def of(self, text: str) -> str | None:
+        """ISO 639-1; None for a document of which none is known."""
+        if len(self._languages) < 2:
+            return self._languages[0] if self._languages else None
+        if len(_LETTER.findall(text)) < _FEWEST_LETTERS:
+            return self._languages[0]
+        ranked = (str(code) for code, _ in load().rank(text))
+        return next(code for code in ranked if code in self._languages)
+
+
 def _pieces(text: str, elements: Sequence[Element]) -> Iterator[str]:
     for element in elements:
         if element.kind in _PROSE:

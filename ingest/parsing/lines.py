@@ -106,21 +106,21 @@ def _edge_blocks(page: Page, edges: dict[int, ElementKind], kind: ElementKind) -
 
 def _repeated(pages: Sequence[Page]) -> dict[int, ElementKind]:
     """Lines, by identity, that stand at the same height at the edge of several pages and differ in digits only."""
-    places: dict[tuple[str, int], list[Line]] = defaultdict(list)
+    places: dict[tuple[str, int], dict[int, Line]] = defaultdict(dict)
     for page in pages:
         near = _near_edges(page)
         # A page with nothing else is not all header.
         if len(near) < len(page.lines):
             for line in near:
                 words = _DIGITS.sub("#", line.text.casefold())
-                places[words, round(100 * _middle(line) / page.height)].append(line)
+                places[words, round(100 * _middle(line) / page.height)].setdefault(page.number, line)
     enough = 2 if len(pages) == 2 else max(3, len(pages) // 20)
     height = median(page.height for page in pages) if pages else 1.0
     return {
         id(line): ElementKind.HEADER if _middle(line) < height / 2 else ElementKind.FOOTER
         for lines in places.values()
         if len(lines) >= enough
-        for line in lines
+        for line in lines.values()
     }
 
 

@@ -1,8 +1,7 @@
 """PDF through pdfium: text with pages and the box of each word."""
 
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,21 +10,27 @@ from typing import Final
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-from ibid.layout import BoxColumns
 from ibid.types import Element, ElementKind, Parsed, ParseReport
-from ingest.canonical import TextBuilder
+from ingest.parsing.assembly import Assembly
 from ingest.parsing.bookmarks import Bookmark, with_bookmarks
 from ingest.parsing.errors import Encrypted, NoText, Unreadable
 from ingest.parsing.hyphens import Divisions
-from ingest.parsing.lines import Block, Line, Page, blocks
-from ingest.parsing.outline import Outline
+from ingest.parsing.lines import Page, blocks
+from ingest.parsing.ocr_lines import body_size, set_lines
+from ingest.parsing.ocr_report import listed, unread, warnings_of
 from ingest.parsing.pdf_damage import is_damaged
 from ingest.parsing.pdf_page import Seen, read_page
+from ingest.parsing.port import Pixels
+from ingest.parsing.recognised import RecognisedPage
 
 _MOST_BOOKMARKS: Final = 10_000
 _MOST_BLANK: Final = 100
 """So many blank pages are looked at more closely."""
-_WIDE: Final = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
+_NO_WORDS: Final = (
+    "This PDF holds no words, neither as text nor in pictures. Check that it is the right file."
+)
+_SIDE: Final = 2_000
+"""The picture of a page for OCR has so many pixels on its long side: A4 at 171 dots an inch."""
 
 # pdfium keeps global state and is not safe to call from two threads; the buffers of what calls it are guarded too.
 _PDFIUM: Final = threading.Lock()
@@ -36,19 +41,37 @@ class PdfParser:
 
     name: Final = "pdfium"
 
-    def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        """The document; raises `Encrypted`, `Unreadable`, or `NoText` for a scan."""
+    def parse(
+        self, path: Path, filename: str, media_type: str, recognised: Sequence[RecognisedPage] = ()
+    ) -> Parsed:
+        """The document, with what was recognised on its scanned pages; those that were not tried wait.
+
+        Raises `Encrypted`, `Unreadable`, or `NoText` where there is no text and no page waits.
+        """
         del filename, media_type
         with _PDFIUM, _opened(path) as document:
             pages, seen = _read_pages(document)
             bookmarks = _bookmarks(document)
-        assembly = _Assembly(Divisions(pages))
+        _take(recognised, pages, seen)
+        assembly = Assembly(Divisions(pages))
         for page, found in zip(pages, with_bookmarks(blocks(pages), bookmarks), strict=True):
             for block in found:
                 assembly.add(page, block)
             if page.unseen:
                 assembly.add_unseen(page)
-        return _parsed(assembly, pages, seen)
+        return _parsed(assembly, pages, seen, recognised)
+
+    def picture(self, path: Path, page: int) -> Pixels:
+        """The page as displayed, `_SIDE` pixels on its long side; raises `Unreadable`."""
+        with _PDFIUM, _opened(path) as document:
+            try:
+                with closing(document[page - 1]) as handle:
+                    scale = _SIDE / max(*handle.get_size(), 1.0)
+                    picture: Pixels = handle.render(scale=scale, rev_byteorder=True).to_numpy()
+            except (pdfium.PdfiumError, IndexError) as error:
+                message = f"Page {page} of this PDF cannot be drawn. Export it again and upload the new file."
+                raise Unreadable(message) from error
+        return picture[:, :, :3]
 
 
 @contextmanager
@@ -94,6 +117,16 @@ def _read_at(document: pdfium.PdfDocument, number: int, seen: Seen) -> Page:
     return page
 
 
+def _take(recognised: Sequence[RecognisedPage], pages: list[Page], seen: Seen) -> None:
+    """Put what was recognised into the pages that waited for it; one without words keeps the text it has."""
+    tried = {found.number: found for found in recognised if found.number in seen.pictures}
+    body = body_size([page for page in pages if page.number not in tried])
+    for number, found in tried.items():
+        if found.lines:
+            set_lines(pages[number - 1], found, body)
+    seen.tried.update(tried)
+
+
 def _bookmarks(document: pdfium.PdfDocument) -> list[Bookmark]:
     """Those that lead to a page of the document."""
     marks = islice(document.get_toc(), _MOST_BOOKMARKS)
@@ -102,83 +135,29 @@ def _bookmarks(document: pdfium.PdfDocument) -> list[Bookmark]:
     return [Bookmark(mark.level, mark.get_title(), index + 1) for mark, index in placed if index is not None]
 
 
-class _Assembly:
-    """The canonical text, its headings and word boxes as blocks come in."""
-
-    def __init__(self, divisions: Divisions) -> None:
-        self.builder = TextBuilder()
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.pages: list[int] = []
-        self.edges: list[int] = []
-        self.hidden = 0
-        self._divisions = divisions
-        self._outline = Outline()
-
-    def add(self, page: Page, block: Block) -> None:
-        """Append a block as an element."""
-        lines = [(self._words(block, index), _glue(block.lines, index)) for index in range(len(block.lines))]
-        text = "".join([" ".join(words) + glue for words, glue in lines])
-        heading = block.kind in {ElementKind.TITLE, ElementKind.HEADING}
-        path = self._outline.enter(block.level, text) if heading else self._outline.path
-        at = self.builder.add(block.kind, text, page=page.number, heading_path=path)
-        if at is None:
-            return
-        before = len(self.starts)
-        for (words, glue), line in zip(lines, block.lines, strict=True):
-            for word in words:
-                self.starts.append(at)
-                at += len(word)
-                self.ends.append(at)
-                at += 1
-            at += len(glue) - 1
-            self.edges += line.boxes
-        self.pages += [page.number] * (len(self.starts) - before)
-
-    def add_unseen(self, page: Page) -> None:
-        """Append what nobody sees on a page."""
-        text = " ".join(page.unseen)
-        if self.builder.add(ElementKind.HIDDEN, text, page=page.number) is not None:
-            self.hidden += len(text)
-
-    def boxes(self) -> BoxColumns:
-        """Those of all words so far."""
-        return BoxColumns(tuple(self.starts), tuple(self.ends), tuple(self.pages), tuple(self.edges))
-
-    def _words(self, block: Block, index: int) -> list[str]:
-        """The words of a line, the last without its hyphen if that belongs to the line."""
-        line = block.lines[index]
-        if not line.hyphenated or index + 1 == len(block.lines):
-            return line.words
-        return [*line.words[:-1], self._divisions.head(line.words[-1], block.lines[index + 1].words[0])]
-
-
-def _glue(lines: list[Line], index: int) -> str:
-    """What stands between a line and the next: nothing within a word and between ideographs, else a space."""
-    line = lines[index]
-    if line.hyphenated or index + 1 == len(lines):
-        return ""
-    wide = _WIDE.match(line.words[-1][-1]) and _WIDE.match(lines[index + 1].words[0])
-    return "" if wide else " "
-
-
-def _parsed(assembly: _Assembly, pages: list[Page], seen: Seen) -> Parsed:
+def _parsed(
+    assembly: Assembly, pages: list[Page], seen: Seen, recognised: Sequence[RecognisedPage]
+) -> Parsed:
     elements = assembly.builder.elements()
-    if all(element.kind is ElementKind.HIDDEN for element in elements):
-        message = "This PDF holds no text; it may be a scan. Upload a version whose text can be selected."
-        raise NoText(message)
     report = _report(assembly, elements, pages, seen)
+    if not report.pages_waiting and all(element.kind is ElementKind.HIDDEN for element in elements):
+        raise NoText(unread(recognised) or _NO_WORDS)
     return Parsed(assembly.builder.text(), elements, assembly.boxes(), report)
 
 
-def _report(assembly: _Assembly, elements: tuple[Element, ...], pages: list[Page], seen: Seen) -> ParseReport:
+def _report(assembly: Assembly, elements: tuple[Element, ...], pages: list[Page], seen: Seen) -> ParseReport:
+    waiting = tuple(number for number in seen.pictures if number not in seen.tried)
+    failed = [number for number, found in seen.tried.items() if found.failure]
     without_text = [page.number for page in pages if not page.lines]
+    unreadable = sorted({*seen.broken, *failed})
     return ParseReport(
         parser=PdfParser.name,
         pages=len(pages),
         pages_with_text=len(pages) - len(without_text),
-        pages_empty=tuple(number for number in without_text if number not in seen.broken),
-        pages_unreadable=tuple(seen.broken),
+        pages_empty=tuple(number for number in without_text if number not in {*unreadable, *waiting}),
+        pages_unreadable=tuple(unreadable),
+        pages_ocr=tuple(number for number, found in seen.tried.items() if found.lines),
+        pages_waiting=waiting,
         elements=len(elements),
         images_skipped=seen.images,
         links=seen.links,
@@ -187,25 +166,22 @@ def _report(assembly: _Assembly, elements: tuple[Element, ...], pages: list[Page
     )
 
 
-def _warnings(assembly: _Assembly, pages: list[Page], seen: Seen) -> Iterator[str]:
+def _warnings(assembly: Assembly, pages: list[Page], seen: Seen) -> Iterator[str]:
     if seen.broken:
-        yield f"{_listed(seen.broken)} could not be read and cannot be searched. Export the PDF again and upload it."
-    if seen.garbled:
-        yield f"{_listed(seen.garbled)}: the fonts do not say which characters they show, so the text was left out."
+        yield f"{listed(seen.broken)} could not be read and cannot be searched. Export the PDF again and upload it."
+    if garbled := [number for number in seen.garbled if number not in seen.tried]:
+        yield f"{listed(garbled)}: the fonts do not say which characters they show, so the text was left out."
+    yield from warnings_of(list(seen.tried.values()))
     if assembly.hidden:
-        where = _listed([page.number for page in pages if page.unseen])
+        where = listed([page.number for page in pages if page.unseen])
         yield (
             f"{where}: {assembly.hidden} characters of text that a reader of the page cannot see. "
             "They are kept apart, and neither searched nor cited."
         )
     if seen.unsure:
         yield (
-            f"{_listed(seen.unsure)} may hold text that a reader cannot see: this was not looked into, because more "
+            f"{listed(seen.unsure)} may hold text that a reader cannot see: this was not looked into, because more "
             "pages of this PDF than one document may have give reason for it. All of their text can be cited."
         )
     if seen.unmapped:
         yield f"{seen.unmapped} characters have no text in this PDF and read as \ufffd."
-
-
-def _listed(numbers: list[int]) -> str:
-    return f"{'Page' if len(numbers) == 1 else 'Pages'} {', '.join(map(str, numbers))}"

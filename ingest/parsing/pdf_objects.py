@@ -46,6 +46,7 @@ class Objects:
     """
 
     images: int = 0
+    forms: int = 0
     pictured: float = 0.0
     inkless: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)
@@ -111,6 +112,7 @@ def _walk(items: Sequence[int], found: Objects, drawn: _Drawn, depth: int) -> No
             found.images += 1
             found.pictured += (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
         elif kind == _FORM and depth:
+            found.forms += 1
             _walk(list(_inside(item)), found, drawn, depth - 1)
         if not nested:
             drawn.areas.append(_Area(order, bounds))

@@ -20,6 +20,7 @@ from ingest.parsing import pdf_calls as calls
 from ingest.parsing import pdf_objects, pdf_unseen
 from ingest.parsing.lines import Line, Page
 from ingest.parsing.pdf_calls import Floats, Ints
+from ingest.parsing.recognised import RecognisedPage
 
 # pdfium puts this where a word goes on in the next line, in the place of the hyphen.
 _SOFT_BREAK: Final = "\ufffe"
@@ -29,6 +30,12 @@ _BOLD_WEIGHT: Final = 600
 _DEVICE: Final = 1_000_000
 _GARBLED: Final = 0.5
 """A page has no text that can be used if more than this share of its characters stand for nothing."""
+_LEAST_PICTURED: Final = 0.01
+_MANY_OBJECTS: Final = 30
+"""A page without text may hold some in a picture of this share of it, or in so many drawings: letters as outlines."""
+_SCANNED: Final = 0.8
+_STAMP: Final = 100
+"""Fewer letters than this beside a picture that fills so much of the page were put on a scan."""
 
 
 # Characters that cannot join the one before them: Latin, punctuation, Greek, Cyrillic, and those for private use.
@@ -60,6 +67,7 @@ class Seen:
     """Counts and page numbers met on the way.
 
     So many pages, `looks`, may still be looked at, which can take a tenth of a second each; the rest are `unsure`.
+    `pictures` are the pages on which OCR may find what they do not say themselves, `tried` what it found.
     """
 
     images: int = 0
@@ -70,6 +78,8 @@ class Seen:
     broken: list[int] = field(default_factory=list)
     garbled: list[int] = field(default_factory=list)
     unsure: list[int] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+    tried: dict[int, RecognisedPage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +98,32 @@ class _Words:
 
 def read_page(number: int, handle: pdfium.PdfPage, text_page: pdfium.PdfTextPage, seen: Seen) -> Page:
     """The lines of a page, and the words on it that nobody sees; counts what else is there."""
+    objects = pdf_objects.objects_of(handle)
+    page = _read(number, handle, text_page, objects, seen)
+    if _is_picture(page, handle, objects) or number in seen.garbled:
+        seen.pictures.append(number)
+    return page
+
+
+def _is_picture(page: Page, handle: pdfium.PdfPage, objects: pdf_objects.Objects) -> bool:
+    """Whether there is more to read on a page than its text: it has none but draws something, or is a stamped scan."""
+    size = page.width * page.height
+    if not page.lines:
+        many = pdfium_c.FPDFPage_CountObjects(handle) >= _MANY_OBJECTS
+        return objects.pictured >= _LEAST_PICTURED * size or objects.forms > 0 or many
+    letters = sum(len(word) for line in page.lines for word in line.words)
+    return letters < _STAMP and objects.pictured >= _SCANNED * size
+
+
+def _read(
+    number: int,
+    handle: pdfium.PdfPage,
+    text_page: pdfium.PdfTextPage,
+    objects: pdf_objects.Objects,
+    seen: Seen,
+) -> Page:
     width, height = handle.get_size()
     page = Page(number, width, height)
-    objects = pdf_objects.objects_of(handle)
     seen.images += objects.images
     seen.links += pdf_objects.count_links(handle)
     text = _mapped(text_page, text_page.get_text_range(), seen)

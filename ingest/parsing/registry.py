@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from typing import Final, cast
 
-from ibid.media import BY_EXTENSION, UnsupportedType
+from ibid.media import BY_EXTENSION, PICTURES, UnsupportedType
 from ingest import canonical
 from ingest.parsing.port import Parser
 
@@ -38,13 +39,17 @@ class Offer:
 
 _LANGUAGES: Final = "py3langid"
 """Tells the languages of what any parser read."""
+_OCR: Final = ("rapidocr", "onnxruntime", "opencv-python-headless")
+"""Recognises words in pictures; the models come with the first. The extra `ocr` installs them."""
+_OCR_REVISION: Final = 1
 _PDF: Final = "application/pdf"
 _BUILT_IN: Final = (
-    Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=3),
+    Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=4),
+    Offer("rapidocr", "ingest.parsing.pictures:PictureParser", dict.fromkeys(PICTURES, 100), ("pillow",)),
     Offer(
         "unstructured",
         "ingest.parsing.unstructured:UnstructuredParser",
-        {kind.name: 50 for kind in BY_EXTENSION.values() if kind.name != _PDF},
+        {kind.name: 50 for kind in BY_EXTENSION.values() if kind.name not in {_PDF, *PICTURES}},
         (
             "unstructured",
             "charset-normalizer",
@@ -92,6 +97,19 @@ def parser_fingerprint(media_type: str) -> str:
     offer = offer_for(media_type)
     versions = (f"{package}=={_version(package)}" for package in (*offer.packages, _LANGUAGES))
     return " ".join((f"{offer.name}/{offer.revision}", f"canonical/{canonical.REVISION}", *versions))
+
+
+@cache
+def ocr_installed() -> bool:
+    """Whether words in pictures can be recognised here."""
+    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
+
+
+@cache
+def ocr_fingerprint() -> str:
+    """Names everything that decides what is recognised in a picture."""
+    versions = (f"{package}=={_version(package)}" for package in _OCR)
+    return " ".join((f"ocr/{_OCR_REVISION}", *versions))
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""The parse server: loads the parsers once and forks a confined child for each document.
+"""The parse server: loads the parsers once and forks a confined child for each document, or each page to recognise.
 
 It talks to one client over an inherited socket: a line of JSON with the request, a line of JSON with the outcome, and
 after a good outcome that many bytes (`ingest.parsing.codec`). It ends when the client goes.
@@ -36,12 +36,17 @@ _KIB: Final = 1024 if sys.platform == "linux" else 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A document to read."""
+    """A document to read, or with a `page` (from 1) the picture of that page.
+
+    `recognised` is what was made of pictures before, as `ingest.parsing.recognised` writes it.
+    """
 
     path: str
     filename: str
     media_type: str
     limits: Limits
+    page: int = 0
+    recognised: tuple[str, ...] = ()
 
     def to_line(self) -> bytes:
         """As it travels."""
@@ -51,7 +56,8 @@ class Request:
     def from_line(cls, line: bytes) -> "Request":
         """From `to_line`."""
         fields = json.loads(line)
-        return cls(fields["path"], fields["filename"], fields["media_type"], Limits(**fields["limits"]))
+        given = {"limits": Limits(**fields["limits"]), "recognised": tuple(fields["recognised"])}
+        return cls(**(fields | given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def _answered(
     peak = 0
     folder = Path(tempfile.mkdtemp(dir=home))
     try:
-        _warm(request.media_type)
+        _warm(request)
         ended = _in_child(request, folder, channel, parent)
         peak = ended.peak_bytes
         return {"peak_bytes": peak}, _result(folder / "result", ended, request.limits)
@@ -123,14 +129,21 @@ def _answered(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _warm(media_type: str) -> None:
-    """Load the parser before the fork, so that the next child has it too."""
-    from ingest.parsing import languages  # noqa: PLC0415 - it loads a model that only this process needs
+def _warm(request: Request) -> None:
+    """Load the parser before the fork, so that the next child has it too, and the models that it needs."""
+    from ingest.parsing import direct  # noqa: F401, PLC0415 - with it all that a child imports
     from ingest.parsing.registry import parser_for  # noqa: PLC0415 - parsers may come with packages that load much
 
     before = len(sys.modules)
-    parser_for(media_type)
-    languages.load()
+    parser_for(request.media_type)
+    if request.page:
+        from ingest.parsing.ocr import recogniser  # noqa: PLC0415 - only a process that recognises loads its models
+
+        recogniser()
+    else:
+        from ingest.parsing import languages  # noqa: PLC0415 - it loads a model that only this process needs
+
+        languages.load()
     if len(sys.modules) > before:
         # What is here now lives as long as the server: the collector would only touch, and so copy, its pages.
         gc.collect()
@@ -170,15 +183,11 @@ def _child(request: Request, folder: Path) -> None:
 
 
 def _read_to(result: Path, request: Request) -> int:
-    from ingest.parsing.codec import dump  # noqa: PLC0415 - loaded by _warm in the server
-    from ingest.parsing.languages import with_languages  # noqa: PLC0415 - likewise
-    from ingest.parsing.registry import offer_for, parser_for  # noqa: PLC0415 - likewise
+    from ingest.parsing.registry import offer_for  # noqa: PLC0415 - loaded by _warm in the server
 
     try:
-        parser = parser_for(request.media_type)
         sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
-        parsed = parser.parse(Path(request.path), request.filename, request.media_type)
-        data = _OK + dump(with_languages(parsed))
+        data = _OK + (_page(request) if request.page else _document(request))
     except IbidError as error:
         data = _failure(error)
     except MemoryError:
@@ -194,6 +203,25 @@ def _read_to(result: Path, request: Request) -> int:
         )
     result.write_bytes(data)
     return 0
+
+
+def _document(request: Request) -> bytes:
+    from ingest.parsing import recognised  # noqa: PLC0415 - loaded by _warm in the server
+    from ingest.parsing.codec import dump  # noqa: PLC0415 - likewise
+    from ingest.parsing.direct import DirectReader  # noqa: PLC0415 - likewise
+    from ingest.parsing.languages import with_languages  # noqa: PLC0415 - likewise
+
+    pages = tuple(map(recognised.load, request.recognised))
+    return dump(
+        with_languages(DirectReader().parse(Path(request.path), request.filename, request.media_type, pages))
+    )
+
+
+def _page(request: Request) -> bytes:
+    from ingest.parsing import recognised  # noqa: PLC0415 - loaded by _warm in the server
+    from ingest.parsing.direct import DirectReader  # noqa: PLC0415 - likewise
+
+    return recognised.dump(DirectReader().recognise(Path(request.path), request.media_type, request.page))
 
 
 def _failure(error: IbidError) -> bytes:

@@ -18,7 +18,14 @@ SHAPE = {
     "state": str,
     "generation_id": str,
     "parser": str,
-    "pages": {"total": int, "with_text": int, "ocr": list, "empty": list, "unreadable": list},
+    "pages": {
+        "total": int,
+        "with_text": int,
+        "ocr": list,
+        "empty": list,
+        "unreadable": list,
+        "waiting": list,
+    },
     "characters": int,
     "languages": list,
     "elements": {
@@ -64,7 +71,14 @@ class TestShape:
         assert shape(found) == shape(SHAPE)
         assert (found["document_id"], found["version"], found["state"]) == (entry["id"], 1, "queued")
         assert set(found["chunks"].values()) == set(found["seconds"].values()) == {None}
-        assert found["pages"] == {"total": None, "with_text": None, "ocr": [], "empty": [], "unreadable": []}
+        assert found["pages"] == {
+            "total": None,
+            "with_text": None,
+            "ocr": [],
+            "empty": [],
+            "unreadable": [],
+            "waiting": [],
+        }
         assert (found["parser"], found["characters"], found["warnings"]) == (None, None, [])
 
     def test_at_the_end(self, door: Door, collection: str) -> None:
@@ -73,7 +87,14 @@ class TestShape:
         found = receipt(door, entry)
         assert shape(found) == shape(SHAPE)
         assert (found["state"], found["parser"]) == ("succeeded", "pdfium")
-        assert found["pages"] == {"total": 4, "with_text": 3, "ocr": [], "empty": [4], "unreadable": []}
+        assert found["pages"] == {
+            "total": 4,
+            "with_text": 3,
+            "ocr": [],
+            "empty": [4],
+            "unreadable": [],
+            "waiting": [],
+        }
         assert found["characters"] == len("\n\n".join(TEXTS))
         chunks = found["chunks"]
         assert chunks["made"] == chunks["stored_sql"] == chunks["stored_vectors"] > 0
@@ -84,7 +105,14 @@ class TestShape:
         door.work()
         found = receipt(door, entry)
         assert shape(found) == shape(SHAPE)
-        assert found["pages"] == {"total": None, "with_text": None, "ocr": [], "empty": [], "unreadable": []}
+        assert found["pages"] == {
+            "total": None,
+            "with_text": None,
+            "ocr": [],
+            "empty": [],
+            "unreadable": [],
+            "waiting": [],
+        }
 
     def test_is_documented(self, door: Door) -> None:
         document = door.get("/openapi.json").json()
@@ -110,7 +138,14 @@ class TestDamagedPages:
         job = door.get(f"/v1/jobs/{entry['job_id']}").json()
         found = receipt(door, entry)
         assert job["state"] == found["state"] == "partially_succeeded"
-        assert found["pages"] == {"total": 4, "with_text": 2, "ocr": [], "empty": [4], "unreadable": [2]}
+        assert found["pages"] == {
+            "total": 4,
+            "with_text": 2,
+            "ocr": [],
+            "empty": [4],
+            "unreadable": [2],
+            "waiting": [],
+        }
         (warning,) = found["warnings"]
         assert warning.startswith("Page 2 could not be read")
         assert job["statistics"]["warnings"] == [warning]

@@ -46,6 +46,39 @@ class TestBm25:
         vector = Bm25(SparseConfig()).document("Plan plans planning PLAN, dental; dental dental")
         assert len(set(vector.indices)) == len(vector.indices) == len(vector.values) == 2
 
+    def test_each_text_is_stemmed_in_its_language_and_a_question_in_all(self):
+        bm25 = Bm25(SparseConfig(multilingual=True))
+        stored = {
+            code: bm25.document(text, code)
+            for code, text in (("de", "Die Gebühren"), ("fr", "Les abonnements"))
+        }
+        for code, question in (("de", "Gebühr"), ("fr", "abonnement")):
+            assert not set(stored[code].indices) & set(bm25.query(question).indices)
+            assert set(stored[code].indices) <= set(bm25.query(question, ["de", "en", "fr"]).indices)
+
+    def test_a_language_without_stemmer_or_name_is_read_as_english(self):
+        bm25 = Bm25(SparseConfig(multilingual=True))
+        assert (
+            bm25.document("the houses", "la") == bm25.document("the houses") == bm25.document("houses", "en")
+        )
+
+    def test_words_of_chinese_are_told_apart(self):
+        bm25 = Bm25(SparseConfig(multilingual=True))
+        assert len(bm25.document("新鲜甘草黄酮养分", "zh").indices) > 2
+        assert set(bm25.query("甘草", ["zh"]).indices) & set(bm25.document("新鲜甘草黄酮养分", "zh").indices)
+
+    def test_stop_words_of_one_language_are_no_rare_words_of_another(self):
+        bm25 = Bm25(SparseConfig(multilingual=True))
+        assert set(bm25.query("effects of sunlight", ["de"]).indices) == set(
+            bm25.query("effects sunlight", ["de"]).indices
+        )
+        assert set(bm25.query("war").indices) <= set(bm25.query("war crimes", ["de"]).indices)
+
+    def test_without_the_choice_languages_change_nothing(self):
+        bm25 = Bm25(SparseConfig())
+        assert bm25.document("Die Häuser", "de") == bm25.document("Die Häuser")
+        assert bm25.query("Haus", ["de", "fr"]) == bm25.query("Haus")
+
     def test_the_fingerprint_names_the_settings_and_what_the_engine_makes_of_them(self):
         config = SparseConfig()
         assert Bm25(config).fingerprint == FINGERPRINT
@@ -54,8 +87,9 @@ class TestBm25:
             replace(config, k=1.3),
             replace(config, b=0.5),
             replace(config, avg_len=100.0),
+            replace(config, multilingual=True),
         ]
-        assert len({Bm25(other).fingerprint for other in (config, *others)}) == 5
+        assert len({Bm25(other).fingerprint for other in (config, *others)}) == 6
 
     @pytest.mark.parametrize("change", [{"language": "klingon"}, {"b": 2.0}, {"avg_len": 0.0}, {"k": -1.0}])
     def test_impossible_settings(self, change):

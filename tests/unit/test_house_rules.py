@@ -28,6 +28,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 
 # Where each vendor's library may be imported, as patterns of paths.
 VENDORS: dict[str, tuple[str, ...]] = {
+    "PIL": ("ingest/parsing/pictures.py",),
     "alembic": ("ibid/db/schema.py", "migrations/*"),
     "celery": ("worker/*", "ibid/nudge/celery.py"),
     "docx": ("ingest/parsing/hidden.py",),
@@ -43,6 +44,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "pypdfium2": ("ingest/parsing/pdf*.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
     "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
+    "rapidocr": ("ingest/parsing/ocr.py",),
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py",),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
@@ -341,7 +343,9 @@ def normalised(name: str) -> str:
 
 def declared_distributions() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in project["dependencies"]}
+    optional = project["optional-dependencies"]["ocr"]
+    asked = (*project["dependencies"], *optional)
+    return {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in asked}
 
 
 @cache

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from ibid import collections, documents, generations, integrity, jobs
+from ibid import collections, documents, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Parse, Version
 from ibid.types import ChunkerConfig, JobState, Scope
@@ -36,7 +36,7 @@ class TestIngest:
         accepted = shop.upload("Ünïcödé 😀 first.\n\nSecond 𝒳 sentence. " * 30)
         shop.work()
         with shop.parts.db.read() as session:
-            text = documents.text(session, shop.scope, accepted.document_id, 1)
+            text = versions.text(session, shop.scope, accepted.document_id, 1)
             chunks = session.scalars(select(ChunkRow)).all()
         assert chunks
         assert all(chunk.text == text[chunk.start : chunk.end] for chunk in chunks)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from ibid import claims, documents, generations, jobs
+from ibid import claims, generations, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
 from ibid.types import ChunkerConfig, JobState, Scope
@@ -87,7 +87,7 @@ class TestUpgrade:
         shop.work()
         assert shop.state(accepted.job_id) == JobState.SUCCEEDED
         with shop.parts.db.read() as session:
-            text = documents.text(session, shop.scope, accepted.document_id, 1)
+            text = versions.text(session, shop.scope, accepted.document_id, 1)
             assert all(text[c.start : c.end] == c.text for c in session.scalars(select(ChunkRow)))
         assert (shop.count(Parse), shop.reader.parsed) == (1, 1)
 

@@ -26,7 +26,6 @@ class TestMediaType:
         [
             ("a.doc", ".docx"),
             ("a.ppt", ".pptx"),
-            ("a.png", "PDF"),
             ("a.exe", ".pdf, .docx"),
             ("noextension", "no extension"),
         ],

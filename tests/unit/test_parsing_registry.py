@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,34 @@ class TestParserFingerprint:
         )
         ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         assert ran.stdout.strip() == "[]"
+
+
+class TestPlugIn:
+    def test_a_package_that_is_installed_takes_over_what_it_reads_better(self, tmp_path: Path):
+        """As `pip install` leaves it: a module, and a folder that names its entry point."""
+        (tmp_path / "highres.py").write_text(
+            "from ibid.types import Element, ElementKind, Parsed, ParseReport\n"
+            "from ingest.parsing.registry import Offer\n"
+            "class Parser:\n"
+            "    def parse(self, path, filename, media_type):\n"
+            "        text = f'{filename} in high resolution'\n"
+            "        return Parsed(text, (Element(ElementKind.PARAGRAPH, 0, len(text)),), (), ParseReport('highres'))\n"
+            "OFFER = Offer('highres', 'highres:Parser', {'application/pdf': 200}, ('highres',))\n"
+        )
+        folder = tmp_path / "highres-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: highres\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\nhighres = highres:OFFER\n")
+        code = (
+            "from pathlib import Path; from ingest.parsing.direct import DirectReader;"
+            "from ingest.parsing.registry import offer_for, parser_fingerprint;"
+            "print(DirectReader().parse(Path('a.pdf'), 'a.pdf', 'application/pdf').text);"
+            "print(offer_for('text/html').name, parser_fingerprint('application/pdf').split()[0::2])"
+        )
+        environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+        ran = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+        )
+        first, second = ran.stdout.splitlines()
+        assert first == "a.pdf in high resolution"
+        assert second == "unstructured ['highres/1', 'highres==1.2']"

@@ -10,8 +10,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 REQUIREMENTS = [
-    Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])
+    Requirement(text)
+    for text in (*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra))
 ]
 PINS = {
     canonicalize_name(name): version

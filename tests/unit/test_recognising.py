@@ -1,0 +1,323 @@
+"""Two speeds: text is searchable at once, pictures are recognised afterwards, as a version of their own."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ibid import claims, documents, jobs, uploads, versions
+from ibid.bootstrap import Parts
+from ibid.db.tables import Embedding, Job, RecognisedRow, Version
+from ibid.documents import Accepted, Upload
+from ibid.receipts import Receipt
+from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
+from ingest import recognising
+from ingest.parsing.errors import TimedOut
+from ingest.parsing.recognised import RecognisedLine, RecognisedPage
+from ingest.work import work
+from tests.unit.shop import Shop
+
+TEXT = "The bridge is 40 metres long."
+MIXED = f"{TEXT}\n\n[It was built in 1931 by Ada Holm.]\n\n[Lorries may not cross it.]"
+SCAN = "[It was built in 1931 by Ada Holm.]\n\n[Lorries may not cross it.]"
+
+
+class ScanReader:
+    """Each paragraph is a page; in brackets, a picture of the words. `before` may raise."""
+
+    def __init__(self) -> None:
+        self.recognised: list[int] = []
+        self.before: Callable[[int], None] = lambda _page: None
+
+    def parse(
+        self, path: Path, filename: str, media_type: str, pages: tuple[RecognisedPage, ...] = ()
+    ) -> Parsed:
+        known = {page.number: page for page in pages}
+        text, elements, waiting, failed = "", [], [], []
+        for number, paragraph in enumerate(path.read_text().split("\n\n"), start=1):
+            if paragraph.startswith("[") and number not in known:
+                waiting.append(number)
+                continue
+            if number in known and known[number].failure:
+                failed.append(number)
+                continue
+            words = known[number].lines[0].text if number in known else paragraph
+            start = len(text) + 2 if text else 0
+            text = f"{text}\n\n{words}" if text else words
+            elements.append(Element(ElementKind.PARAGRAPH, start, len(text), page=number))
+        report = ParseReport(
+            "scan", pages_ocr=tuple(known), pages_waiting=tuple(waiting), pages_unreadable=tuple(failed)
+        )
+        return Parsed(text, tuple(elements), (), report)
+
+    def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
+        self.before(page)
+        self.recognised.append(page)
+        words = path.read_text().split("\n\n")[page - 1].strip("[]")
+        return RecognisedPage(page, (RecognisedLine(words, 0.99, 0, 0, 10, 10),))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def shop(parts: Parts, admin: Scope) -> Shop:
+    made = Shop(parts, admin)
+    made.reader = ScanReader()
+    made.tools = replace(made.tools, reader=made.reader)
+    return made
+
+
+def upload(shop: Shop, text: str, name: str = "bridge.pdf") -> Accepted:
+    kept = uploads.keep(shop.parts.db, shop.parts.blobs, io.BytesIO(text.encode()))
+    with shop.parts.db.begin() as session:
+        return documents.accept(session, shop.scope, shop.collection, Upload(name, "application/pdf", kept))
+
+
+def work_once(shop: Shop) -> None:
+    work(shop.tools, shop.claim())
+
+
+def rows(shop: Shop, document_id: str) -> list[Version]:
+    with shop.parts.db.read() as session:
+        return versions.listing(session, shop.scope, document_id)[::-1]
+
+
+def text(shop: Shop, document_id: str, number: int) -> str:
+    with shop.parts.db.read() as session:
+        return versions.text(session, shop.scope, document_id, number)
+
+
+def receipt(shop: Shop, document_id: str) -> Receipt:
+    with shop.parts.db.read() as session:
+        return documents.receipt(session, shop.scope, document_id)
+
+
+class TestTextBesidePictures:
+    def test_is_there_for_readers_before_a_picture_was_looked_at(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        work_once(shop)
+        assert shop.live(accepted.document_id) == 1
+        assert text(shop, accepted.document_id, 1) == TEXT
+        assert shop.reader.recognised == []
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        (warning,) = shop.job(accepted.job_id).statistics["warnings"]
+        assert warning.startswith("Pages 2, 3: pictures without text. They are recognised next")
+
+    def test_pictures_follow_as_a_version_of_the_same_bytes(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        shop.work()
+        first, second = rows(shop, accepted.document_id)
+        assert (first.sha256, first.blob_id) == (second.sha256, second.blob_id)
+        assert (first.read_by, second.read_by) == ("text", "ocr")
+        assert shop.live(accepted.document_id) == 2
+        assert text(shop, accepted.document_id, 1) == TEXT
+        assert text(shop, accepted.document_id, 2) == MIXED.replace("[", "").replace("]", "")
+        assert shop.state(second.job_id) == JobState.SUCCEEDED
+        found = receipt(shop, accepted.document_id)
+        assert (found.pages.ocr, found.pages.waiting, found.warnings) == ((2, 3), (), ())
+        shop.agree()
+
+    def test_what_was_embedded_is_not_embedded_again(self, shop: Shop) -> None:
+        long = "\n\n".join(f"Tower {n} is {n * 3} metres high and stands in ward {n % 7}." for n in range(60))
+        upload(shop, f"{long}\n\n[Lorries may not cross it.]")
+        work_once(shop)
+        before = shop.count(Embedding)
+        shop.work()
+        assert before < shop.count(Embedding) <= before + 1
+
+    def test_the_same_bytes_again_are_nothing_to_do(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        work_once(shop)
+        assert upload(shop, MIXED).outcome == "unchanged"
+        shop.work()
+        assert upload(shop, MIXED).outcome == "unchanged"
+        assert len(rows(shop, accepted.document_id)) == 2
+
+    def test_newer_content_is_not_followed_by_pictures_of_the_older(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        newer = upload(shop, "The bridge was torn down.")
+        shop.work()
+        assert [row.read_by for row in rows(shop, accepted.document_id)] == ["text", "text"]
+        assert shop.live(accepted.document_id) == newer.version == 2
+        assert shop.reader.recognised == []
+
+    def test_newer_content_that_comes_meanwhile_stays_the_newest(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        work_once(shop)
+        newer = upload(shop, "The bridge was torn down.")
+        shop.work()
+        assert shop.live(accepted.document_id) == newer.version == 3
+
+    def test_an_attempt_that_is_repeated_at_its_end_makes_no_second_one(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        accepted = upload(shop, MIXED)
+        keep = claims.finish
+        monkeypatch.setattr(claims, "finish", lambda *_: (_ for _ in ()).throw(claims.LeaseLost("gone")))
+        work_once(shop)
+        monkeypatch.setattr(claims, "finish", keep)
+        shop.expire_leases()
+        with shop.parts.db.begin() as session:
+            claims.sweep(session, max_failures=3)
+        shop.due_now()
+        shop.work()
+        assert [row.read_by for row in rows(shop, accepted.document_id)] == ["text", "ocr"]
+
+    def test_a_restored_version_is_read_as_it_was(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        shop.work()
+        upload(shop, "The bridge was torn down.")
+        shop.work()
+        shop.reader.recognised.clear()
+        with shop.parts.db.begin() as session:
+            made = versions.restore(session, shop.scope, accepted.document_id, 2)
+        shop.work()
+        assert text(shop, accepted.document_id, made.version) == text(shop, accepted.document_id, 2)
+        assert (shop.live(accepted.document_id), shop.reader.recognised) == (4, [])
+
+    def test_restoring_the_faster_reading_of_the_newest_changes_nothing(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            assert versions.restore(session, shop.scope, accepted.document_id, 1).outcome == "unchanged"
+
+
+class TestPicturesAlone:
+    def test_are_recognised_in_the_same_job_and_no_empty_version_is_seen(self, shop: Shop) -> None:
+        accepted = upload(shop, SCAN)
+        shop.work()
+        (only,) = rows(shop, accepted.document_id)
+        assert (only.read_by, shop.live(accepted.document_id)) == ("ocr", 1)
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        assert shop.count(RecognisedRow) == 0
+
+    def test_do_not_keep_a_batch_waiting(self, shop: Shop) -> None:
+        scan, plain = upload(shop, SCAN), upload(shop, TEXT, "text.pdf")
+        work_once(shop)
+        assert (shop.live(scan.document_id), shop.live(plain.document_id)) == (None, 1)
+        assert shop.reader.recognised == []
+        assert shop.job(scan.job_id).alone
+        shop.work()
+        assert shop.live(scan.document_id) == 1
+
+    def test_are_not_recognised_twice_in_two_collections(self, shop: Shop) -> None:
+        upload(shop, SCAN)
+        shop.work()
+        upload(shop, SCAN, "copy.pdf")
+        shop.work()
+        assert shop.reader.recognised == [1, 2]
+
+    def test_are_refused_in_words_where_ocr_is_not_installed(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recognising, "ocr_installed", lambda: False)
+        accepted = upload(shop, SCAN)
+        shop.work()
+        job = shop.job(accepted.job_id)
+        assert (job.state, job.error_code) == (JobState.FAILED, "ocr_not_installed")
+        assert "pip install 'ibid[ocr]'" in job.error_message
+        monkeypatch.setattr(recognising, "ocr_installed", lambda: True)
+        upload(shop, SCAN)  # the same bytes are tried again after a failure
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+
+    def test_beside_text_the_receipt_says_that_they_stay_unread(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recognising, "ocr_installed", lambda: False)
+        accepted = upload(shop, MIXED)
+        shop.work()
+        found = receipt(shop, accepted.document_id)
+        assert (found.state, found.pages.waiting) == (JobState.PARTIALLY_SUCCEEDED, (2, 3))
+        assert found.warnings == (
+            "Pages 2, 3: pictures without text, which cannot be searched. OCR is not installed here.",
+        )
+
+
+class TestPages:
+    def test_are_kept_one_by_one_so_that_a_lost_worker_costs_one(self, shop: Shop) -> None:
+        accepted = upload(shop, SCAN)
+
+        def die(page: int) -> None:
+            if page == 2:
+                raise SystemExit
+
+        shop.reader.before = die
+        with pytest.raises(SystemExit):
+            work_once(shop)
+        assert shop.count(RecognisedRow) == 1
+        shop.reader.before = lambda _page: None
+        shop.expire_leases()
+        with shop.parts.db.begin() as session:
+            claims.sweep(session, max_failures=3)
+        assert shop.job(accepted.job_id).failures == 1
+        shop.due_now()
+        shop.work()
+        assert shop.reader.recognised == [1, 2]
+        assert (shop.state(accepted.job_id), shop.job(accepted.job_id).failures) == (JobState.SUCCEEDED, 0)
+
+    def test_let_others_go_first_after_a_while(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        scan = upload(shop, SCAN)
+        late: list[Accepted] = []
+        shop.reader.before = lambda page: page == 1 and late.append(upload(shop, TEXT, "text.pdf"))
+        monkeypatch.setattr(recognising.time, "monotonic", iter(range(100)).__next__)
+        monkeypatch.setattr(recognising, "SLICE", 1.5)
+        work_once(shop)
+        assert (shop.reader.recognised, shop.state(scan.job_id)) == ([1], JobState.QUEUED)
+        work_once(shop)
+        assert shop.live(late[0].document_id) == 1
+        monkeypatch.setattr(recognising, "SLICE", 1000.0)
+        shop.work()
+        assert (shop.reader.recognised, shop.state(scan.job_id)) == ([1, 2], JobState.SUCCEEDED)
+
+    def test_that_cannot_be_read_cost_the_others_nothing(self, shop: Shop) -> None:
+        def refuse(page: int) -> None:
+            if page == 1:
+                raise TimedOut("It took too long.")
+
+        shop.reader.before = refuse
+        accepted = upload(shop, SCAN)
+        shop.work()
+        found = receipt(shop, accepted.document_id)
+        assert (found.state, found.pages.unreadable) == (JobState.PARTIALLY_SUCCEEDED, (1,))
+        assert text(shop, accepted.document_id, 1) == "Lorries may not cross it."
+
+    def test_none_of_which_can_be_read_say_why(self, shop: Shop) -> None:
+        def refuse(_page: int) -> None:
+            raise TimedOut("It took too long.")
+
+        shop.reader.before = refuse
+        accepted = upload(shop, SCAN)
+        shop.work()
+        assert shop.job(accepted.job_id).error_code == "timed_out"
+
+    def test_beyond_the_limit_are_not_read(self, shop: Shop) -> None:
+        settings = shop.tools.settings.model_copy(update={"ocr_pages": 1})
+        shop.tools = replace(shop.tools, settings=settings)
+        accepted = upload(shop, SCAN)
+        shop.work()
+        assert shop.reader.recognised == [1]
+        assert receipt(shop, accepted.document_id).pages.unreadable == (2,)
+
+    def test_of_a_cancelled_job_are_no_longer_read(self, shop: Shop) -> None:
+        accepted = upload(shop, SCAN)
+
+        def cancel(_page: int) -> None:
+            with shop.parts.db.begin() as session:
+                jobs.cancel(session, shop.scope, accepted.job_id)
+
+        shop.reader.before = cancel
+        shop.work()
+        assert (shop.reader.recognised, shop.state(accepted.job_id)) == ([1], JobState.CANCELLED)
+
+    def test_of_a_deleted_document_are_removed(self, shop: Shop) -> None:
+        accepted = upload(shop, SCAN)
+        shop.reader.before = lambda page: page == 2 and shop.delete(accepted.document_id)
+        shop.work()
+        assert (shop.count(RecognisedRow), shop.count(Version)) == (0, 0)
+        with shop.parts.db.read() as session:
+            assert JobState.RUNNING not in session.scalars(select(Job.state)).all()
