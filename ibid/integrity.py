@@ -204,6 +204,7 @@ def _repair(parts: Parts, generation: Generation, orphans: list[str], wrong: lis
         parts.store.delete(generation.id, point_ids=orphans)
     if wrong:
         parts.store.upsert(generation.id, _points(parts, generation, wrong))
+        parts.store.sync(generation.id)
         with parts.db.read() as session:
             living = _known(session, generation.id, wrong)
         if deleted := [id_ for id_ in wrong if id_ not in living]:  # since the points were made

@@ -87,7 +87,7 @@ def cut(tools: Tools, target: Target) -> list[Text]:
     chunks = chunk(parsed, generations.recipe_of(target.generation).chunker, embedder.count_tokens)
     texts = [_text(embedder, made) for made in chunks]
     told = Told(layout.report.languages)
-    with tools.db.begin() as session:
+    with tools.db.begin(durable=False) as session:
         living(session, target.version_id)
         _check_written(session, target.generation.id)
         _report(session, target.held, "chunking", len(chunks))
@@ -125,7 +125,7 @@ def embed(
             break
         vectors = embedder.encode([wanted[key] for key in keys])
         done += len(keys)
-        with tools.db.begin() as session:
+        with tools.db.begin(durable=False) as session:
             going_on = claims.show(session, held, "embedding", done, len(lacking), "chunks")
             if held and not going_on:
                 break
@@ -143,10 +143,17 @@ def _known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
 
 
 def store(tools: Tools, target: Target, counts: Counts) -> None:
-    """Write the version's points and, when the store counts as many as SQL, record that they are there."""
+    """Write the version's points, make them durable, and record that they are there."""
+    stored = write(tools, target)
+    tools.store.sync(target.generation.id)
+    record(tools, target, counts, stored)
+
+
+def write(tools: Tools, target: Target) -> int:
+    """Write the version's points; gives how many there are, which are as many as SQL counts."""
     generation, version_id, held = target.generation, target.version_id, target.held
     bm25 = points.sparse_encoder(generation)
-    with tools.db.begin() as session:
+    with tools.db.begin(durable=False) as session:
         payload = points.payload(session, *living(session, version_id))
         _check_written(session, generation.id)
         _report(session, held, "indexing", 0)
@@ -174,10 +181,10 @@ def store(tools: Tools, target: Target, counts: Counts) -> None:
         raise StoreUnavailable(
             f"The vector store holds {stored} of {total} chunks. The job will be tried again."
         )
-    _record(tools, target, counts, stored)
+    return stored
 
 
-def _record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
+def record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
     """Say in SQL that the version is stored; if it or the generation is gone by now, its points go as well."""
     generation_id, version_id = target.generation.id, target.version_id
     row = Indexing(
@@ -189,7 +196,7 @@ def _record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
         created_at=now(),
     )
     try:
-        with tools.db.begin() as session:
+        with tools.db.begin(durable=False) as session:
             living(session, version_id)
             _check_written(session, generation_id)
             claims.check(session, target.held)

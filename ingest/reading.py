@@ -31,7 +31,7 @@ def read(tools: Tools, held: Claim) -> None:
     What a file holds as text is read at once. Pictures are recognised if there is nothing else, or if the version is
     the one that was made for them; raises `Postponed` for a job that is not alone with that.
     """
-    with tools.db.begin() as session:
+    with tools.db.begin(durable=False) as session:
         claims.progress(session, held, "parsing")
         version = session.get_one(Version, held.version_id)
         if version.parse_key is not None and _is_stored(session, version):
@@ -59,7 +59,7 @@ def read(tools: Tools, held: Claim) -> None:
     seconds = time.perf_counter() - started
     metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
-    with tools.db.begin() as session:
+    with tools.db.begin(durable=False) as session:
         for _, bytes_ in sorted(found, key=lambda pair: pair[1].blob_id if pair[1] else ""):
             if bytes_ is not None:
                 uploads.refer(session, bytes_)

@@ -14,6 +14,7 @@ from ibid.errors import Invalid, Unavailable
 from ibid.layout import decode_layout
 from ibid.settings import Settings
 from ibid.types import ReadBy
+from ingest.indexing import VersionGone
 from ingest.parsing import recognised
 from ingest.parsing.errors import OcrNotInstalled
 from ingest.parsing.ocr_report import listed
@@ -86,8 +87,10 @@ def pages(
 
 def follow_up(tools: Tools, held: Claim) -> None:
     """Have the pages read that wait in the version of the claim, which readers have by now: once, and if it is the newest."""
-    with tools.db.begin() as session:
-        version = session.get_one(Version, held.version_id)
+    with tools.db.begin(durable=False) as session:
+        version = session.get(Version, held.version_id)
+        if version is None:
+            raise VersionGone("The document was deleted a moment ago.")
         if version.read_by != ReadBy.TEXT or not available(tools.settings):
             return
         layout = session.get_one(Parse, version.parse_key).layout

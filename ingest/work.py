@@ -65,7 +65,7 @@ def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
         clock.lap("chunk")
         counts = _embed(tools, texts)
         clock.lap("embed")
-        stored = [t for t in texts if _attempt(tools, t.held, partial(_store, t, counts[t]))]
+        stored = _store(tools, counts)
         clock.lap("index")
         failed = {target.held for target in targets} - {target.held for target in stored}
         held = [c for c in held if c not in failed and not _publish(tools, c, clock)]
@@ -118,8 +118,37 @@ def _cut(tools: Tools, target: Target) -> list[Text] | None:
     return made[0] if done else None
 
 
-def _store(target: Target, counts: Counts, tools: Tools, _held: Claim) -> None:
-    indexing.store(tools, target, counts)
+def _store(tools: Tools, counts: dict[Target, Counts]) -> list[Target]:
+    """Write the points of all targets; those are given back that are recorded. The disk is waited for once."""
+    written: dict[Target, int] = {}
+    for target in counts:
+        _attempt(tools, target.held, partial(_write, target, written))
+    unsynced = {id_: _sync(tools, id_) for id_ in {target.generation.id for target in written}}
+    steps = {
+        t: partial(_record, t, counts[t], stored, unsynced[t.generation.id]) for t, stored in written.items()
+    }
+    return [target for target, step in steps.items() if _attempt(tools, target.held, step)]
+
+
+def _write(target: Target, written: dict[Target, int], tools: Tools, _held: Claim) -> None:
+    written[target] = indexing.write(tools, target)
+
+
+def _sync(tools: Tools, generation_id: str) -> IbidError | None:
+    """What kept a generation's points from being durable, for each of its documents to meet."""
+    try:
+        tools.store.sync(generation_id)
+    except IbidError as error:
+        return error
+    return None
+
+
+def _record(
+    target: Target, counts: Counts, stored: int, unsynced: IbidError | None, tools: Tools, _held: Claim
+) -> None:
+    if unsynced is not None:
+        raise unsynced
+    indexing.record(tools, target, counts, stored)
 
 
 def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[Target, Counts]:

@@ -39,14 +39,19 @@ class Database:
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
+    def begin(self, *, durable: bool = True) -> Iterator[Session]:
         """One transaction that may write: committed at the end of the block, rolled back on an error.
 
         On SQLite it is `BEGIN IMMEDIATE`, since a read that upgrades to a write fails at once whatever the timeout.
         If jobs were queued in it, `on_work` is called after the commit and only then.
+
+        A step that the next attempt does again may be not `durable`: SQLite then does not wait for the disk. Every
+        process that saw it ends with the machine whose power loss undoes it, and a later durable commit keeps it. (A
+        server may lose its power alone, so there it is always waited for.)
         """
         with translated(), self._sessions() as session:
-            session.connection(execution_options={"ibid_write": True} if self.sqlite else {})
+            options = {"ibid_write": True, "ibid_durable": durable} if self.sqlite else {}
+            session.connection(execution_options=options)
             yield session
             session.commit()
             work = session.info.pop("work", False)
@@ -159,7 +164,11 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("ibid_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = connection.get_execution_options()
+        durable = options.get("ibid_durable", True)
+        if connection.info.get("durable", True) != durable:
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.info["durable"] = durable
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("ibid_write", False) else "BEGIN")
 
     return engine

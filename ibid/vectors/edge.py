@@ -143,14 +143,20 @@ class EdgeVectorStore:
                 _sync_folder(self._root)
 
     def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:  # noqa: ARG002 - the port's signature
-        """Write points, flushed to disk. Whoever lends the store to others (`remote`) checks the fence."""
+        """Write points. Whoever lends the store to others (`remote`) checks the fence."""
         entry = self._expect(generation)
         if not points:
             return
         check_points(generation, points, entry.dimensions())
         with _translated(generation):
             operation = edge.UpdateOperation.upsert_points([_theirs(point) for point in points])
-        self._write(generation, operation)
+        with self._open(generation) as shard:
+            shard.update(operation)
+
+    def sync(self, generation: str) -> None:
+        """Flush the generation's shard to disk."""
+        with self._open(generation) as shard:
+            shard.flush()
 
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:
         """Give all points of a version an end (epoch seconds)."""
@@ -188,7 +194,7 @@ class EdgeVectorStore:
                 self._discard(entry.folder)
 
     def flush(self) -> None:
-        """Flush every open shard; writes do so themselves, this is for a backup of the folder."""
+        """Flush every open shard, for a backup of the folder."""
         for entry in self._entries():
             with entry.lock, _translated(entry.folder.name):
                 if entry.engine is not None:
@@ -288,6 +294,7 @@ class _Shard:
     def close(self) -> None:
         if self.engine is not None:
             engine, self.engine = self.engine, None
+            engine.flush()
             engine.close()
 
 

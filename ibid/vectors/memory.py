@@ -88,6 +88,11 @@ class MemoryVectorStore:
                 point_id = str(uuid.UUID(point.id))
                 known.points[point_id] = replace(point, id=point_id, dense=_unit(point.dense))
 
+    def sync(self, generation: str) -> None:
+        """Nothing outlives the process; raises `GenerationMissing` as others do."""
+        with self._lock:
+            self._known(generation)
+
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:
         """Give all points of a version an end (epoch seconds)."""
         self._rewrite(

@@ -116,7 +116,7 @@ class VectorReader(Protocol):
 
 
 class VectorWriter(Protocol):
-    """Changes to the store; each is idempotent and durable when it returns."""
+    """Changes to the store; each is idempotent, and durable when it returns, points with the next `sync`."""
 
     def create(self, generation: str, dimensions: int) -> None:
         """Make the generation's physical collection; nothing happens if it exists with these dimensions."""
@@ -124,6 +124,10 @@ class VectorWriter(Protocol):
 
     def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:
         """Write points; an owner that knows the fence's attempt to be over raises `Fenced` and writes nothing."""
+        ...
+
+    def sync(self, generation: str) -> None:
+        """Make all points durable that were written: once for many documents, since it waits for the disk."""
         ...
 
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:

@@ -157,6 +157,10 @@ class QdrantVectorStore:
             with _translated(generation):
                 self._client.upsert(generation, structs, wait=True, ordering=_STRONG)
 
+    def sync(self, generation: str) -> None:
+        """The server's log has all that it said was written; raises `GenerationMissing` if it has no such generation."""
+        self._size(generation)
+
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})

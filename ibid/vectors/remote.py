@@ -42,7 +42,7 @@ from ibid.vectors.wire import (
 __all__ = ["RemoteVectorStore", "StoreServer", "new_address", "new_authkey"]
 
 READS = frozenset({"search", "count", "generations"})
-WRITES = frozenset({"create", "supersede", "restrict", "delete", "drop"})
+WRITES = frozenset({"create", "sync", "supersede", "restrict", "delete", "drop"})
 TIMEOUT = 60.0
 
 _PAUSE = 0.1
@@ -214,6 +214,10 @@ class RemoteVectorStore:
     def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:
         """Write points; the owner raises `Fenced` and writes nothing once the fence's attempt is over."""
         self._call("upsert", generation=generation, columns=to_columns(points), fence=fence)
+
+    def sync(self, generation: str) -> None:
+        """Let the owner make all points durable that were written."""
+        self._call("sync", generation=generation)
 
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:
         """Give all points of a version an end (epoch seconds)."""

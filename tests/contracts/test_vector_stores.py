@@ -1,6 +1,7 @@
 """What every vector store does, and that each of ours does it."""
 
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -161,6 +162,8 @@ class VectorStoreContract:
             list(store.scan(name))
         with pytest.raises(GenerationMissing):
             store.upsert(name, [make_point(1)])
+        with pytest.raises(GenerationMissing):
+            store.sync(name)
         with pytest.raises(GenerationMissing):
             store.supersede(name, "ver_1", 1.0)
         with pytest.raises(GenerationMissing):
@@ -419,6 +422,15 @@ class TestEdge(VectorStoreContract):
         store = EdgeVectorStore(tmp_path / "vectors")
         yield store
         store.close()
+
+    def test_synced_points_are_on_the_disk(self, store, generation, tmp_path: Path):
+        """The copy is what a machine finds that lost its power."""
+        store.upsert(generation, random_corpus(50))
+        store.sync(generation)
+        shutil.copytree(tmp_path / "vectors", tmp_path / "found")
+        found = EdgeVectorStore(tmp_path / "found")
+        assert found.count(generation) == 50
+        found.close()
 
 
 class TestRemote(VectorStoreContract):

@@ -88,9 +88,9 @@ class Watched:
         return call
 
     @contextmanager
-    def begin(self) -> Iterator[Any]:
+    def begin(self, **named: bool) -> Iterator[Any]:
         self._fate.step()
-        with self._port.begin() as session:
+        with self._port.begin(**named) as session:
             yield session
         self._fate.step()
 
@@ -278,7 +278,7 @@ class Ingestion(RuleBasedStateMachine):
             assert set(session.scalars(select(Parse.key))) == referred
             assert set(self.shop.parts.blobs.keys()) == set(session.scalars(select(Blob.key)))
         for found in integrity.verify(self.shop.parts, self.shop.scope, self.shop.collection, repair=False):
-            assert (found.orphans, found.gaps) == ([], [])
+            assert (found.orphans, found.gaps, found.stale) == (0, 0, 0)
 
     def is_read_whole(self, session: Any, document: Document, version: Version) -> None:
         text = session.get_one(Parse, version.parse_key).text
