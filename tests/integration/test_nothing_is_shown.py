@@ -45,6 +45,7 @@ LAST = [
     "delete_collection",
 ]
 QUERIES: dict[str, list[str | None]] = {
+    "batch": [None, "job_of_nothing"],
     "after": [None],
     "limit": ["200"],
     "until_idle": ["true"],
