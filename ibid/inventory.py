@@ -40,7 +40,7 @@ class Inventory:
 def take(parts: Parts, *, repair: bool) -> Inventory:
     """Look at everything; with `repair`, remove what is left over.
 
-    A generation that SQL never knew is removed from an embedded store alone: a server may be shared with another Ibid.
+    What SQL never knew, generations and bytes, is removed in standalone mode alone: a server or a bucket may be shared.
     """
     dropped, unknown = _generations(parts)
     loose = [key for some in _loose_bytes(parts) for key in some]
@@ -52,7 +52,7 @@ def take(parts: Parts, *, repair: bool) -> Inventory:
     if repair:
         for generation_id in [*dropped, *(unknown if parts.settings.standalone else ())]:
             parts.store.drop(generation_id)
-        for key in loose:
+        for key in loose if parts.settings.standalone else ():
             parts.blobs.delete(key)
         _remove_children(parts, orphans)
         strays.remove(parts.db)

@@ -123,7 +123,11 @@ def _name(at: httpx.URL, headers: Mapping[str, str]) -> str:
     """The name that the server gives it, or the last part of its path; with the ending of its type."""
     told = Message()
     told["Content-Disposition"] = headers.get("Content-Disposition", "")
-    name = told.get_filename() or unquote(at.path.rstrip("/").rpartition("/")[2]) or at.host
+    try:
+        given = told.get_filename()
+    except (LookupError, ValueError):  # in a character set that nobody knows
+        given = None
+    name = given or unquote(at.path.rstrip("/").rpartition("/")[2]) or at.host
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return safe_name(name + _ending(name, _SYNONYMS.get(kind, kind)))
 

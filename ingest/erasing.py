@@ -36,7 +36,7 @@ def erase(tools: Tools, held: Claim, traces: Traces, generations: Iterable[str])
         forgetting.count(session, held, traces.document_id, _erase_rows(tools, session, traces))
     erased = uploads.erase(tools.db, tools.blobs, set(traces.blobs))
     parts = resumable.remove(tools.db, tools.blobs, traces.uploads)
-    stray = _erase_stray_bytes(tools, traces)
+    stray = _erase_stray_bytes(tools, traces) if tools.settings.standalone else 0
     with tools.db.begin() as session:
         counts = {"blobs": erased + stray, "upload_parts": parts}
         forgetting.count(session, held, traces.document_id, counts)

@@ -31,6 +31,7 @@ OUTSIDE: Final = (
         "at the latest when the generation is replaced by a reindex and dropped. They hold numbers and no text."
     ),
     "Memory of running processes is outside; nothing shows it, and it ends with them.",
+    "Temporary files of a process that was killed while it read the document are outside: `ibid-*` in its temporary folder.",
 )
 SQLITE: Final = (
     (
@@ -157,7 +158,9 @@ def _forget_document(tools: Tools, held: Claim, document_id: str, generations: l
 
 def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
     """Everything that is found of the document, in SQL, among the bytes, and in the vector store."""
-    listed = {key for digest in traces.contents for key in tools.blobs.keys(f"{digest[:2]}/{digest}")}
+    # A bucket may be shared with another Ibid, whose bytes of the same content are not ours to look for.
+    contents = traces.contents if tools.settings.standalone else ()
+    listed = {key for digest in contents for key in tools.blobs.keys(f"{digest[:2]}/{digest}")}
     with tools.db.read() as session:  # after the bytes: the row of a new upload of them is written before
         found = forgetting.scan(session, traces)
         stray = listed - forgetting.blob_keys(session, traces)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from ibid import claims, versions
 from ibid.claims import Claim
@@ -16,7 +16,7 @@ from ibid.settings import Settings
 from ibid.types import ReadBy
 from ingest.indexing import VersionGone
 from ingest.parsing import recognised
-from ingest.parsing.errors import OcrNotInstalled
+from ingest.parsing.errors import OcrNotInstalled, Unreadable
 from ingest.parsing.ocr_report import listed
 from ingest.parsing.recognised import RecognisedPage
 from ingest.parsing.registry import ocr_installed
@@ -79,10 +79,18 @@ def pages(
             failed.append(error)
             done[number] = RecognisedPage(number, failure=error.message)
         _keep(tools, held, key, done[number], time.perf_counter() - started, (len(done), len(waiting)))
-    if len(failed) == len(waiting):
-        raise failed[-1]
+    if all(page.failure for page in done.values()):
+        raise _nothing(tools, held, failed or [Unreadable(page.failure or "") for page in done.values()])
     beyond = f"at most {most} pages of one document are recognised (IBID_OCR_PAGES)."
     return [*done.values(), *(RecognisedPage(number, failure=beyond) for number in waiting[most:])]
+
+
+def _nothing(tools: Tools, held: Claim, failures: Sequence[Invalid]) -> Invalid:
+    """What was wrong with the last page; another try begins with the first one."""
+    with tools.db.begin() as session:
+        claims.check(session, held)
+        session.execute(delete(RecognisedRow).where(RecognisedRow.version_id == held.version_id))
+    return failures[-1]
 
 
 def follow_up(tools: Tools, held: Claim) -> None:

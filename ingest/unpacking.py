@@ -248,6 +248,7 @@ def _end(this: _Unpacking) -> None:
         job.statistics = asdict(tally)
         arrivals.took(session, held, len(this.listed))
         if not tally.taken:
+            arrivals.took(session, held, 0)  # for another try, once what refused them has changed
             sentence = "None of the files was taken. `statistics` says why."
             claims.fail(session, held, "all_refused", sentence, retryable=False)
             return

@@ -5,6 +5,7 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection
 
+from ibid.db import schema
 from ibid.db.session import Database
 from ibid.db.tables import Base, Utc
 from ibid.settings import Settings
@@ -34,7 +35,6 @@ if given is not None:
     migrate(given)
 else:
     database = Database(Settings().sql_url)
-    with database.engine.connect() as opened:
+    with schema.migrating(database) as opened:
         migrate(opened)
-        opened.commit()
     database.dispose()

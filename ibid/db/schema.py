@@ -1,13 +1,15 @@
 """The schema's version: upgraded by command, and in standalone mode at every start, after the file was copied."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from ibid.db.session import Database, translated
 from ibid.errors import Unavailable
@@ -51,10 +53,35 @@ def upgrade(db: Database) -> None:
     """Bring the tables to this version; raises `SchemaUnknown` if they are of a later one."""
     _refuse_unknown(current(db))
     made = config()
-    with translated(), db.engine.connect() as connection:
+    with translated(), migrating(db) as connection:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
-        connection.commit()
+
+
+@contextmanager
+def migrating(db: Database) -> Iterator[Connection]:
+    """A connection for migrations, committed at the end of the block.
+
+    SQLite alters a table by making it anew and dropping the old one, which would delete every row that refers to it
+    (`ON DELETE CASCADE`). So foreign keys are not enforced meanwhile, but checked before the commit.
+    """
+    with db.engine.connect() as connection:
+        if not db.sqlite:
+            yield connection
+            connection.commit()
+            return
+        # On the driver's own connection: within a transaction the pragma does nothing.
+        driver = connection.connection.cursor()
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield connection
+            if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+                raise RuntimeError(f"The migration leaves rows that refer to nothing: {broken[:5]}")
+            connection.commit()
+        finally:
+            connection.rollback()  # what was committed stays
+            driver.execute("PRAGMA foreign_keys=ON")
+            driver.close()
 
 
 def upgrade_with_copy(db: Database) -> Path | None:

@@ -43,7 +43,9 @@ _NEVER = 1 << 31
 
 
 class EdgeVectorStore:
-    """Generations below one folder, opened when first used. Thread-safe; writes are on disk when they return.
+    """Generations below one folder, opened when first used. Thread-safe.
+
+    Writes are on disk when they return, points with the next `sync`.
 
     Raises `StoreUnavailable` when another process holds a shard or the disk fails.
     """

@@ -16,7 +16,8 @@ _DIRECTORY_ENTRY: Final = 512
 _LOCAL_HEADER: Final = 30
 _UNIX: Final = 3
 _UTF8: Final = 0x800
-_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of the others `zipfile` unpacks all that was read at once, however much that becomes."""
 
 
 class ZipArchive:

@@ -68,6 +68,7 @@ class TestName:
             ("/x", {"Content-Disposition": 'attachment; filename="r.csv"'}, "r.csv"),
             ("/x", {"Content-Disposition": "attachment; filename*=UTF-8''%C3%BC.csv"}, "ü.csv"),
             ("/x", {"Content-Disposition": 'attachment; filename="../../etc/r.csv"'}, "r.csv"),
+            ("/r.csv", {"Content-Disposition": "attachment; filename*=idna''x"}, "r.csv"),
             ("/%2e%2e%2f%2e%2e%2fr.csv", {}, "r.csv"),
         ],
     )

@@ -194,11 +194,13 @@ class TestInventory:
 
     def test_unknown_generation_on_a_server_is_only_told_of(self, shop: Shop) -> None:
         shop.parts.store.create("gen_nobody", 8)
+        shop.parts.blobs.put("ab/theirs/blob_1", [b"x"])
         settings = Settings(data_dir=shop.parts.settings.data_dir, qdrant_url="http://elsewhere")
         assert not settings.standalone
         shared = replace(shop.parts, settings=settings)
         inventory.take(shared, repair=True)
         assert "gen_nobody" in shop.parts.store.generations()
+        assert shop.parts.blobs.exists("ab/theirs/blob_1")
 
     def test_bytes_without_a_row(self, shop: Shop) -> None:
         shop.parts.blobs.put("ab/lost/blob_1", [b"x"])

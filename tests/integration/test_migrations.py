@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from ibid.db import schema
 from ibid.db.session import Database
+
+SCRIPTS = ScriptDirectory.from_config(schema.config())
 
 
 @pytest.fixture
@@ -21,10 +24,16 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 def upgrade(db: Database, revision: str) -> None:
     config = schema.config()
-    with db.engine.connect() as connection:
+    with schema.migrating(db) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        connection.commit()
+
+
+def downgrade(db: Database, revision: str) -> None:
+    config = schema.config()
+    with schema.migrating(db) as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
 
 
 def insert(raw: sqlite3.Connection, table: str, **values: str | int) -> None:
@@ -65,3 +74,49 @@ class TestIdentity:
         with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
             found = raw.execute("SELECT identity, parent_id FROM documents ORDER BY id").fetchall()
         assert found == [("name:a.txt", None), ("external:x", None), ("d3", None)]
+
+
+class TestRows:
+    """One row in each table, all of whose keys are 1, so that everything refers to something."""
+
+    def test_none_is_lost_on_the_way_up_and_down(self, db: Database, tmp_path: Path) -> None:
+        upgrade(db, "0001")
+        revisions = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
+        for revision in revisions:
+            before = self.filled(tmp_path)
+            upgrade(db, revision)
+            assert self.counts(tmp_path, before) == before, revision
+        tables = self.filled(tmp_path)
+        for revision in reversed(revisions[:-1]):
+            downgrade(db, revision)
+            left = self.counts(tmp_path, tables)
+            assert set(left.values()) == {1}, revision
+        with db.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+    def filled(self, folder: Path) -> dict[str, int]:
+        """Give each table that has none a row; gives how many rows there are."""
+        with closing(sqlite3.connect(folder / "ibid.db")) as raw:
+            listed = raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            tables = [name for (name,) in listed if name != "alembic_version"]
+            for table in tables:
+                if not raw.execute(f"SELECT 1 FROM {table}").fetchone():
+                    columns = {
+                        name
+                        for _, name, _, must, _, key in raw.execute(f"PRAGMA table_info({table})")
+                        if must or key
+                    }
+                    columns |= {row[3] for row in raw.execute(f"PRAGMA foreign_key_list({table})")}
+                    insert(raw, table, **dict.fromkeys(columns, 1))
+            raw.commit()
+        return dict.fromkeys(tables, 1)
+
+    def counts(self, folder: Path, tables: dict[str, int]) -> dict[str, int]:
+        """Rows of those of the tables that are still there."""
+        with closing(sqlite3.connect(folder / "ibid.db")) as raw:
+            listed = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {
+                table: raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in tables
+                if table in listed
+            }

@@ -295,6 +295,22 @@ class TestPages:
         shop.work()
         assert shop.job(accepted.job_id).error_code == "timed_out"
 
+    def test_none_of_which_could_be_read_are_tried_again_when_asked(self, shop: Shop) -> None:
+        def refuse(_page: int) -> None:
+            raise TimedOut("It took too long.")
+
+        for content in (SCAN, MIXED):
+            shop.reader.before = refuse
+            accepted = upload(shop, content, f"{len(content)}.pdf")
+            shop.work()
+            assert shop.count(RecognisedRow) == 0
+            shop.reader.before = lambda _page: None
+            upload(shop, content, f"{len(content)}.pdf")
+            shop.work()
+            assert receipt(shop, accepted.document_id).state == JobState.SUCCEEDED
+            newest = rows(shop, accepted.document_id)[-1].number
+            assert "built in 1931" in text(shop, accepted.document_id, newest)
+
     def test_beyond_the_limit_are_not_read(self, shop: Shop) -> None:
         settings = shop.tools.settings.model_copy(update={"ocr_pages": 1})
         shop.tools = replace(shop.tools, settings=settings)

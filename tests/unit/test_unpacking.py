@@ -8,13 +8,14 @@ from io import BytesIO
 import pytest
 from sqlalchemy import select, update
 
-from ibid import arrivals, claims, collections, deletions, documents, jobs, uploads
+from ibid import arrivals, claims, collections, deletions, documents, jobs, media, uploads
 from ibid.arrivals import Archive
 from ibid.bootstrap import Parts
 from ibid.claims import LeaseLost
 from ibid.clock import now
 from ibid.db.tables import Arrival, Audit, Blob, Document, Job
 from ibid.deletions import Filter
+from ibid.media import UnsupportedType
 from ibid.types import JobState, Scope
 from ingest import unpacking
 from ingest.work import work
@@ -148,6 +149,23 @@ class TestUnpack:
         ]
         assert shop.job(refused).statistics["refusals"][0]["path"] == "a.mp4"
         assert shop.count(Document) == 0
+
+    def test_nothing_taken_can_be_tried_again_from_the_start(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise UnsupportedType("Not today.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(media, "check_upload", refuse)
+            job_id = send(shop, zipped(*FILES))
+            shop.work()
+        assert shop.job(job_id).error_code == "all_refused"
+        with shop.parts.db.begin() as session:
+            jobs.retry(session, shop.scope, job_id)
+        shop.work()
+        assert shop.job(job_id).state == JobState.SUCCEEDED
+        assert shop.count(Document) == len(FILES)
 
     def test_bomb_costs_one_error_and_nothing_is_taken(self, shop: Shop) -> None:
         bomb = [(f"{n}.txt", bytes(9 * 1024 * 1024)) for n in range(9)]
