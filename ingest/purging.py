@@ -31,7 +31,10 @@ OUTSIDE: Final = (
         "at the latest when the generation is replaced by a reindex and dropped. They hold numbers and no text."
     ),
     "Memory of running processes is outside; nothing shows it, and it ends with them.",
-    "Temporary files of a process that was killed while it read the document are outside: `ibid-*` in its temporary folder.",
+    (
+        "A copy that a process was reading when it was killed is outside: `ibid-scratch-*` in its machine's temporary folder, "
+        "which the next worker there removes after a minute."
+    ),
 )
 SQLITE: Final = (
     (

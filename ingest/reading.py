@@ -1,6 +1,5 @@
 """The parse stage: bytes to canonical text and layout, kept under the hash of both the bytes and the parser."""
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from ibid.layout import encode_layout
 from ibid.settings import Settings
 from ibid.types import Attachment, ElementKind, Parsed, ReadBy
 from ibid.uploads import Kept
-from ingest import recognising
+from ingest import recognising, scratch
 from ingest.parsing.registry import ocr_fingerprint, parser_fingerprint
 from ingest.tools import Tools
 
@@ -142,8 +141,8 @@ def _keep(
 def local_copy(tools: Tools, blob_key: str, filename: str) -> Iterator[Path]:
     """The blob as a file that ends like the upload did; its name is otherwise ours."""
     suffix = PurePosixPath(filename).suffix.lower()
-    with tempfile.TemporaryDirectory(prefix="ibid-") as folder:
-        path = Path(folder) / ("document" + (suffix if suffix.isascii() else ""))
+    with scratch.folder() as folder:
+        path = folder / ("document" + (suffix if suffix.isascii() else ""))
         with path.open("wb") as file:
             for piece in tools.blobs.open(blob_key):
                 file.write(piece)

@@ -13,6 +13,7 @@ from ibid.bootstrap import Parts
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.errors import IbidError
+from ingest import scratch
 from ingest.tools import Tools
 from ingest.work import work
 from worker import housekeeping
@@ -153,6 +154,7 @@ class Crew:
             mine = leases.take(session, "sweep", self.name, timedelta(seconds=2 * settings.sweep_seconds))
         if mine:
             housekeeping.sweep(self.parts, now())
+        scratch.tidy()  # those of this machine, which no other sweeps
         with self.parts.db.read() as session:
             due = not self._held and claims.waiting(session)
         if due:

@@ -3,11 +3,9 @@
 import json
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +18,7 @@ from ibid.errors import IbidError
 from ibid.media import UnsupportedType
 from ibid.settings import Settings
 from ibid.types import Parsed
+from ingest import scratch
 from ingest.parsing import codec, recognised
 from ingest.parsing.errors import (
     Encrypted,
@@ -156,14 +155,14 @@ class _Running:
         self.owner = os.getpid()
         self.memory_kills = deaths.memory_kills()
         # The server removes it when it ends; this process does if the server could not.
-        self._folder = tempfile.mkdtemp(prefix="ibid-parse-")
+        self._folder = scratch.make()
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno()), log_format],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(self._folder),
+                env=_environment(str(self._folder.path)),
                 cwd="/",
                 start_new_session=True,
             )
@@ -201,7 +200,7 @@ class _Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def _greeting(self) -> bool:
         self._channel.settimeout(_LOADING)
