@@ -173,9 +173,9 @@ def again(session: Session, document: Document, newest: Version, described: Desc
     """The same bytes once more: nothing to do, unless reading them had failed, was cancelled, or they are now
     described otherwise. A changed access list is brought to the points by the version's job.
     """
-    job = session.scalars(
-        select(Job).where(Job.id == newest.job_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
+    if described.access:
+        _bring_to_live_points(session, document, newest)
+    job = _locked_job(session, newest)
     ended = JobState(job.state).terminal
     if job.state in {JobState.FAILED, JobState.CANCELLED} or (ended and described.access):
         jobs.requeue(session, job)
@@ -185,6 +185,19 @@ def again(session: Session, document: Document, newest: Version, described: Desc
     elif not described.anything:
         return Accepted(document.id, document.name, newest.number, None, "unchanged")
     return Accepted(document.id, document.name, newest.number, job.id, "updated")
+
+
+def _bring_to_live_points(session: Session, document: Document, newest: Version) -> None:
+    """The live version's own job brings the access list to its points: that of a newer one may fail."""
+    if document.current_version_id not in {None, newest.id}:
+        job = _locked_job(session, session.get_one(Version, document.current_version_id))
+        if JobState(job.state).terminal:
+            jobs.requeue(session, job)
+
+
+def _locked_job(session: Session, version: Version) -> Job:
+    job = select(Job).where(Job.id == version.job_id)
+    return session.scalars(job.with_for_update().execution_options(populate_existing=True)).one()
 
 
 def add_version(

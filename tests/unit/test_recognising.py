@@ -311,6 +311,21 @@ class TestPages:
             newest = rows(shop, accepted.document_id)[-1].number
             assert "built in 1931" in text(shop, accepted.document_id, newest)
 
+    def test_of_a_version_that_fails_do_not_keep_an_access_list_from_the_points(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+
+        def refuse(_page: int) -> None:
+            with shop.parts.db.begin() as session:
+                versions.describe(
+                    session, shop.scope, accepted.document_id, metadata=None, grants=["user:ann"]
+                )
+            raise TimedOut("It took too long.")
+
+        shop.reader.before = refuse
+        shop.work()
+        assert [shop.state(row.job_id) for row in rows(shop, accepted.document_id)] == ["succeeded", "failed"]
+        shop.agree()
+
     def test_beyond_the_limit_are_not_read(self, shop: Shop) -> None:
         settings = shop.tools.settings.model_copy(update={"ocr_pages": 1})
         shop.tools = replace(shop.tools, settings=settings)
