@@ -112,9 +112,12 @@ def restore(session: Session, scope: Scope, document_id: str, number: int) -> do
     uploads.refer(session, kept)  # bytes are locked before documents, as by an upload
     document = documents.locked(session, scope, document_id)
     newest = documents.existing(session, document.id)
-    if (newest.sha256, newest.filename) == (old.sha256, old.filename):
+    less = (old.read_by, newest.read_by) == (ReadBy.OCR, ReadBy.TEXT)
+    if (newest.sha256, newest.filename) == (old.sha256, old.filename) and not less:
         return documents.again(session, document, newest, documents.Described(access=False, anything=False))
     upload = documents.Upload(old.filename, old.media_type, kept)
     read_by = ReadBy(old.read_by)
     version = documents.add_version(session, document, upload, newest.number + 1, read_by)
+    if old.parse_key and session.get(Parse, old.parse_key, with_for_update={"read": True}) is not None:
+        version.parse_key = old.parse_key
     return documents.Accepted(document.id, document.name, version.number, version.job_id, "updated")

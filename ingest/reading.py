@@ -33,7 +33,7 @@ def read(tools: Tools, held: Claim) -> None:
     with tools.db.begin(durable=False) as session:
         claims.progress(session, held, "parsing")
         version = session.get_one(Version, held.version_id)
-        if version.parse_key is not None and _is_stored(session, version):
+        if version.parse_key is not None and _is_known(session, version):
             return  # its chunks and citations are slices of that text, whatever a newer parser would read
         key = parse_key(version, tools.settings)
         if _take_kept(session, version, key):
@@ -93,10 +93,15 @@ def _kept(tools: Tools, ordinal: int, item: Attachment) -> tuple[dict[str, Any],
     return row | {"media_type": kind.name, "blob_id": bytes_.blob_id}, bytes_
 
 
-def _is_stored(session: Session, version: Version) -> bool:
-    """Whether readers see the version, or some generation holds it."""
+def _is_known(session: Session, version: Version) -> bool:
+    """Whether some generation holds the version, or readers have seen this text of the document, which is restored."""
     held = select(Indexing.version_id).where(Indexing.version_id == version.id).limit(1)
-    return version.live_from is not None or session.scalar(held) is not None
+    seen = select(Version.id).where(
+        Version.document_id == version.document_id,
+        Version.parse_key == version.parse_key,
+        Version.live_from.is_not(None),
+    )
+    return session.scalar(held) is not None or session.scalar(seen.limit(1)) is not None
 
 
 def parse_key(version: Version, settings: Settings) -> str:

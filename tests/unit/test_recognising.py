@@ -179,6 +179,25 @@ class TestTextBesidePictures:
         assert text(shop, accepted.document_id, made.version) == text(shop, accepted.document_id, 2)
         assert (shop.live(accepted.document_id), shop.reader.recognised) == (4, [])
 
+    def test_is_restored_with_its_words_where_ocr_was_switched_off_since(self, shop: Shop) -> None:
+        accepted = upload(shop, MIXED)
+        shop.work()
+        words, read = text(shop, accepted.document_id, 2), len(shop.reader.recognised)
+        upload(shop, TEXT)
+        shop.work()
+        settings = shop.tools.settings.model_copy(update={"ocr_pages": 0})
+        shop.tools = replace(shop.tools, settings=settings)
+        upload(shop, MIXED)
+        shop.work()
+        for number in (5, 6):
+            with shop.parts.db.begin() as session:
+                restored = versions.restore(session, shop.scope, accepted.document_id, 2)
+            shop.work()
+            assert (restored.outcome, restored.version) == ("updated" if number == 5 else "unchanged", 5)
+        assert shop.live(accepted.document_id) == 5
+        assert text(shop, accepted.document_id, 5) == words
+        assert len(shop.reader.recognised) == read
+
     def test_restoring_the_faster_reading_of_the_newest_changes_nothing(self, shop: Shop) -> None:
         accepted = upload(shop, MIXED)
         shop.work()
