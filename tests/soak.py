@@ -150,13 +150,14 @@ def soak(server: Server, plan: Plan) -> Report:
     for thread in threads:
         thread.start()
     try:
-        kills = _kill(server, plan, chance, senders)
-        last_kill = time.monotonic()
+        kills = _kill(server, plan, plan.kills - 1, chance, senders)
         for sender in senders:
             sender.pace = 0.0  # what was not sent yet has nothing to meet any more
         for thread in threads:
             thread.join(600)
             assert not thread.is_alive(), "documents are still not accepted"
+        kills += _kill(server, plan, 1, chance, senders)  # nothing new comes in after the last one
+        last_kill = time.monotonic()
     finally:
         for sender in senders:
             sender.stopped.set()
@@ -171,8 +172,10 @@ def soak(server: Server, plan: Plan) -> Report:
     return Report(tuple(wrong), kills, Counter(job["state"] for job in found), settled)
 
 
-def _kill(server: Server, plan: Plan, chance: random.Random, senders: Sequence[Sending]) -> Counter[str]:
-    """Kill, a while apart, until the plan is fulfilled; the server is ready at the end."""
+def _kill(
+    server: Server, plan: Plan, most: int, chance: random.Random, senders: Sequence[Sending]
+) -> Counter[str]:
+    """Kill so many times, a while apart; the server is ready at the end."""
     acts: list[tuple[str, Callable[[], None]]] = [
         ("worker", lambda: _kill_one(server, "worker.app", chance)),
         ("parser", lambda: _kill_one(server, "ingest.parsing.server", chance)),
@@ -183,7 +186,7 @@ def _kill(server: Server, plan: Plan, chance: random.Random, senders: Sequence[S
     weights = [4, 2, 2, 2, *(1 for _ in plan.trouble)]
     pause = senders[0].stopped
     kills: Counter[str] = Counter()
-    while kills.total() < plan.kills:
+    while kills.total() < most:
         pause.wait(chance.uniform(0.2, 2 * plan.every))
         ((name, act),) = chance.choices(acts, weights)
         act()
