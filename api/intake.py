@@ -29,7 +29,6 @@ from ibid.links import LONGEST_URL
 from ibid.principals import checked
 from ibid.types import Scope
 
-HEAD = 1024
 MOST_METADATA = 64 * 1024
 _OBJECT = TypeAdapter(dict[str, Any])
 
@@ -240,7 +239,7 @@ def _kind_of_text(name: str) -> media.MediaType:
 
 def _head(file: BinaryIO) -> bytes:
     file.seek(0)
-    return file.read(HEAD)
+    return file.read(media.HEAD)
 
 
 def validated(values: Mapping[str, Any]) -> Fields:

@@ -84,13 +84,12 @@ def _came_in(document_id: str) -> ScalarSelect[str | None]:
 
 
 def _answers(traces: Traces) -> ColumnElement[bool]:
-    cited = and_(AnswerCitation.document_id == traces.document_id, AnswerCitation.end > 0)
-    return or_(
-        AnswerSentence.answer_id.in_(select(AnswerCitation.answer_id).where(cited)),
-        AnswerSentence.answer_id.in_(
-            select(AnswerSource.answer_id).where(AnswerSource.document_id == traces.document_id)
-        ),
+    """Sentences of answers that cite the document, or whose model was shown it."""
+    concerned = (
+        select(table.answer_id).where(table.document_id == traces.document_id)
+        for table in (AnswerCitation, AnswerSource)
     )
+    return or_(*map(AnswerSentence.answer_id.in_, concerned))
 
 
 def _mentions(column: InstrumentedAttribute[Any], ids: Iterable[str]) -> ColumnElement[bool]:
@@ -143,7 +142,7 @@ PLACES: Final = (
         lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id == _came_in(t.document_id)),
         "the archive that it came in was not unpacked to its end; it is kept for another try until it expires",
     ),
-    Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id),
+    Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
         AnswerCitation, lambda t: and_(AnswerCitation.document_id == t.document_id, AnswerCitation.end > 0)
     ),
@@ -152,7 +151,12 @@ PLACES: Final = (
         lambda t: AnswerCitation.document_id == t.document_id,
         "a number without a span or a word, so that the answer's other citations keep theirs",
     ),
-    Place(AnswerSentence, lambda t: and_(AnswerSentence.text != "", _answers(t))),
+    Place(AnswerSentence, lambda t: and_(AnswerSentence.text != "", AnswerSentence.withdrawn, _answers(t))),
+    Place(
+        AnswerSentence,
+        lambda t: and_(~AnswerSentence.withdrawn, _answers(t)),
+        "looked at again: verified, and every word is in the question or in what it cites of other documents",
+    ),
     Place(AnswerNearest, lambda t: AnswerNearest.document_id == t.document_id),
     Place(SavedReply, lambda t: _mentions(SavedReply.body, {t.document_id, *t.uploads})),
     Place(PartialUpload, lambda t: PartialUpload.outcome["id"].as_string() == t.document_id),

@@ -9,6 +9,8 @@ from typing import Final
 
 from ibid.errors import Invalid
 
+HEAD: Final = 1024
+"""So many first bytes of a file are looked at."""
 _ZIP: Final = (b"PK\x03\x04",)
 _OLE: Final = (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",)
 _DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -35,7 +37,7 @@ class MediaType:
         """Whether the first bytes (1 KiB is enough) can be of this kind."""
         if not self.magic:
             return True
-        return any(mark in head[:1024] if self.loose else head.startswith(mark) for mark in self.magic)
+        return any(mark in head[:HEAD] if self.loose else head.startswith(mark) for mark in self.magic)
 
 
 TEXT: Final = MediaType("text/plain", "text")
@@ -143,7 +145,7 @@ def media_type(filename: str) -> MediaType:
 
 
 def check_upload(filename: str, head: bytes) -> MediaType:
-    """The kind of file, checked against its first KiB; raises `UnsupportedType` if the two do not fit."""
+    """The kind of file, checked against its first `HEAD` bytes; raises `UnsupportedType` if the two do not fit."""
     kind = media_type(filename)
     if not kind.matches(head):
         message = f"This file ends in .{extension(filename)} but is not {_article(kind.label)} file. Check what it is."

@@ -27,7 +27,8 @@ def count(session: Session) -> dict[str, int]:
 def remove(db: Database) -> dict[str, int]:
     """Remove them; gives how many."""
     with db.begin() as session:
-        texts = sum(forget_text(session, key) for key in session.scalars(select(Parse.key).where(unread())))
+        keys = session.scalars(select(Parse.key).where(unread()).order_by(Parse.key)).all()
+        texts = sum(forget_text(session, key) for key in keys)
     with db.begin() as session:
         gone = session.scalars(delete(Embedding).where(unused()).returning(Embedding.key)).all()
     return {"texts": texts, "embeddings": len(gone)}

@@ -45,7 +45,6 @@ def withdraw(session: Session, document_id: str) -> Counts:
     counts["nearest_passages"] = len(session.scalars(nearest.returning(AnswerNearest.rank)).all())
     cited = update(AnswerCitation).where(AnswerCitation.document_id == document_id)
     session.execute(cited.values(start=0, end=0, page=None, boxes=[]))
-    session.execute(delete(AnswerSource).where(AnswerSource.document_id == document_id))
     told = Job.error_message.is_not(None) | Job.error_code.is_not(None)
     ours = (Job.document_id == document_id, Job.kind != JobKind.PURGE)
     session.execute(update(Job).where(*ours, told).values(error_message="The document was deleted."))
@@ -65,11 +64,10 @@ def _empty_sentences(session: Session, document_id: str) -> int:
     """Empty the sentences that cite the document, and those that may have its words without citing it.
 
     A model that was shown a passage may use its words anywhere. Only a verified sentence whose every word is in the
-    living quotes it cites, or was in the question, is kept.
+    living quotes it cites, or was in the question, is kept. Which answers are concerned stays known, without a span,
+    so that the deletion's job looks at each of them again.
     """
-    cited = select(AnswerCitation.answer_id).where(
-        AnswerCitation.document_id == document_id, AnswerCitation.end > 0
-    )
+    cited = select(AnswerCitation.answer_id).where(AnswerCitation.document_id == document_id)
     shown = select(AnswerSource.answer_id).where(AnswerSource.document_id == document_id)
     concerned = cited.union(shown)
     quotes = _living_quotes(session, concerned)

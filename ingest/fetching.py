@@ -1,8 +1,6 @@
 """Fetching a document from an address: downloaded in the job, and then the way of every other upload."""
 
 import logging
-from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, Final, cast
 
 from ibid import arrivals, claims, documents, links, media, uploads
 from ibid.arrivals import Order
@@ -11,11 +9,9 @@ from ibid.documents import Upload
 from ibid.errors import IbidError, Invalid
 from ibid.types import JobState
 from ibid.uploads import Kept
+from ingest import scratch
 from ingest.downloads import Limits, download
 from ingest.tools import Tools
-
-_IN_MEMORY: Final = 1024 * 1024
-HEAD: Final = 1024
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +38,13 @@ def fetch(tools: Tools, held: Claim) -> None:
     settings = tools.settings
     links.check_allowed(allowed=settings.url_ingestion)
     limits = Limits(settings.max_upload_bytes, settings.url_seconds, settings.url_allow_private)
-    with SpooledTemporaryFile(_IN_MEMORY) as spooled:
-        file = cast("BinaryIO", spooled)
+    with scratch.spooled() as file:
         found = download(order.url, file, limits, tools.go_on)
         name = documents.checked_name(order.name or found)
         if file.tell() == 0:
             raise NothingThere("The server sent an empty document. Check the address.")
         file.seek(0)
-        kind = media.check_upload(name, file.read(HEAD)).name
+        kind = media.check_upload(name, file.read(media.HEAD)).name
         uploads.keeping(
             tools.db,
             tools.blobs,

@@ -22,6 +22,12 @@ from ingest.tools import Tools
 
 ROUNDS: Final = 3
 
+ALL_BYTES: Final = "every key under the hash of the document's bytes, and every part of its uploads"
+KNOWN_BYTES: Final = (
+    "every row of bytes with the hash of the document's, and every part of its uploads; not keys that no row knows, since a "
+    "bucket may be shared"
+)
+
 OUTSIDE: Final = (
     "Logs of Ibid and of what stands before it are outside: they hold ids, addresses and states, and no text.",
     "Backups and snapshots of the data are outside; delete or rewrite them by your own rules.",
@@ -125,7 +131,7 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
         "tables": forgetting.scanned_tables(),
         "tables_that_hold_nothing_of_documents": dict(forgetting.HOLD_NOTHING),
         "generations": sorted(generations),
-        "blobs": "every key under the hash of the document's bytes, and every part of its uploads",
+        "blobs": ALL_BYTES if tools.settings.standalone else KNOWN_BYTES,
     }
     return {
         "removed": removed | {"points": points},

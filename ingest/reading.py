@@ -86,7 +86,7 @@ def _kept(tools: Tools, ordinal: int, item: Attachment) -> tuple[dict[str, Any],
     try:
         if not item.data:
             return row | {"refusal": "It is empty."}, None
-        kind = media.check_upload(children.safe_name(item.name), item.data[:1024])
+        kind = media.check_upload(children.safe_name(item.name), item.data[: media.HEAD])
     except media.UnsupportedType as error:
         return row | {"refusal": error.message}, None
     bytes_ = uploads.keep(tools.db, tools.blobs, BytesIO(item.data))

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 PREFIX: Final = "ibid-scratch-"
+IN_MEMORY: Final = 1024 * 1024
+"""So many bytes of a spooled file stay in memory."""
 YOUNG: Final = 60.0
 """Seconds in which a folder may be there and not yet locked by its owner."""
 
@@ -45,6 +47,13 @@ def folder() -> Iterator[Path]:
         yield made.path
     finally:
         made.remove()
+
+
+@contextmanager
+def spooled() -> Iterator[BinaryIO]:
+    """A file without a name, on the disk only if it grows: nobody has to remove it."""
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        yield cast("BinaryIO", file)
 
 
 def tidy(*, young: float = YOUNG) -> int:

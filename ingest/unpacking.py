@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, Final, cast
+from typing import Final
+
+from sqlalchemy.orm import Session
 
 from ibid import arrivals, claims, media, queue, uploads
 from ibid.access import CollectionNotFound
@@ -23,7 +24,7 @@ from ibid.errors import IbidError, Invalid
 from ibid.media import UnsupportedType
 from ibid.types import JobState
 from ibid.uploads import Kept
-from ingest import reading
+from ingest import reading, scratch
 from ingest.archives import entries
 from ingest.archives.bounds import Bounds
 from ingest.archives.entries import DAMAGED, LONGEST_PATH, TOO_LONG, Entry, Refusal
@@ -39,8 +40,6 @@ SAVED_EVERY: Final = 100
 """After so many entries, refused or not, it is said how far the job is, and whether there is room for more jobs."""
 SHARE_SECONDS: Final = 10.0
 """After so long the job goes back into the queue if others wait."""
-HEAD: Final = 1024
-_IN_MEMORY: Final = 1024 * 1024
 
 
 class ArchiveGone(Invalid):
@@ -163,9 +162,7 @@ def _gave_way(this: _Unpacking, taken: int) -> bool:
     with this.tools.db.begin() as session:
         if not claims.waiting(session):
             return False
-        job = claims.progress(session, this.held, "unpacking", taken, len(this.listed), "entries")
-        job.statistics = asdict(this.tally)
-        arrivals.took(session, this.held, taken)
+        _note(this, session, taken, this.tally)
         claims.put_back(session, this.held, wait=timedelta())
         session.info["work"] = True
     log.info("the job gives others their turn")
@@ -175,9 +172,7 @@ def _gave_way(this: _Unpacking, taken: int) -> bool:
 def _save(this: _Unpacking, taken: int) -> None:
     """Say how far the job is, and wait for a while if too many jobs of the collection do."""
     with this.tools.db.begin() as session:
-        job = claims.progress(session, this.held, "unpacking", taken, len(this.listed), "entries")
-        job.statistics = asdict(this.tally)
-        arrivals.took(session, this.held, taken)
+        _note(this, session, taken, this.tally)
     with this.tools.db.read() as session:
         queue.check_room(session, this.order.collection_id, this.tools.settings.max_queued)
 
@@ -187,12 +182,12 @@ def _take(this: _Unpacking, entry: Entry, pieces: Iterable[bytes]) -> None:
     if len(_external_id(this.order, entry)) > LONGEST_PATH:
         this.tally.refuse(entry.path, TOO_LONG)
         return
-    with SpooledTemporaryFile(_IN_MEMORY) as spooled:
-        file = cast("BinaryIO", spooled)
+    with scratch.spooled() as file:
         try:
             for piece in pieces:
                 file.write(piece)
-            kind = media.check_upload(entry.name, _head(file))
+            file.seek(0)
+            kind = media.check_upload(entry.name, file.read(media.HEAD))
         except Unreadable:
             this.tally.refuse(entry.path, DAMAGED)
         except UnsupportedType as error:
@@ -232,10 +227,15 @@ def _accept(this: _Unpacking, entry: Entry, upload: Upload) -> None:
         else:
             tally.accept(outcome)
             arrivals.record(session, order, held, outcome)
-        job = claims.progress(session, held, "unpacking", entry.place + 1, len(this.listed), "entries")
-        job.statistics = asdict(tally)
-        arrivals.took(session, held, entry.place + 1)
+        _note(this, session, entry.place + 1, tally)
     this.tally = tally
+
+
+def _note(this: _Unpacking, session: Session, taken: int, tally: Tally) -> None:
+    """Note how many entries are done with and what became of them: an attempt goes on from there."""
+    job = claims.progress(session, this.held, "unpacking", taken, len(this.listed), "entries")
+    job.statistics = asdict(tally)
+    arrivals.took(session, this.held, taken)
 
 
 def _end(this: _Unpacking) -> None:
@@ -244,9 +244,7 @@ def _end(this: _Unpacking) -> None:
     if not tally.taken and not tally.refused:
         raise NothingInside("This archive holds no file. Check what was packed.")
     with this.tools.db.begin() as session:
-        job = claims.progress(session, held, "unpacking", len(this.listed), len(this.listed), "entries")
-        job.statistics = asdict(tally)
-        arrivals.took(session, held, len(this.listed))
+        _note(this, session, len(this.listed), tally)
         if not tally.taken:
             arrivals.took(session, held, 0)  # for another try, once what refused them has changed
             sentence = "None of the files was taken. `statistics` says why."
@@ -257,8 +255,3 @@ def _end(this: _Unpacking) -> None:
         unused = arrivals.let_go(session, held.id)
     uploads.erase(this.tools.db, this.tools.blobs, unused)
     log.info("the job ended: %s", state)
-
-
-def _head(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read(HEAD)

@@ -209,7 +209,7 @@ def _accept(wired: Wiring, found: Asker, upload: PartialUpload, part: str) -> Pa
         resumable.assemble(parts.db, parts.blobs, upload.id, part, file)
         file.seek(0)
         check = media.check_archive if upload.unpack else media.check_upload
-        kind = check(upload.filename, file.read(intake.HEAD))
+        kind = check(upload.filename, file.read(media.HEAD))
         kept = uploads.keep(parts.db, parts.blobs, file)
     described = (upload.external_id, upload.meta, upload.grants)
     whole: Upload | Archive = Upload(upload.filename, kind.name, kept, *described)

@@ -64,6 +64,11 @@ def shape(value: Any) -> Any:
     return {name: shape(inner) for name, inner in value.items()} if isinstance(value, dict) else None
 
 
+NO_PAGES = {"total": None, "with_text": None} | {
+    kind: [] for kind in ("ocr", "empty", "unreadable", "waiting")
+}
+
+
 class TestShape:
     def test_before_anything_is_known(self, door: Door, collection: str) -> None:
         entry = upload(door, collection, PDF)
@@ -71,14 +76,7 @@ class TestShape:
         assert shape(found) == shape(SHAPE)
         assert (found["document_id"], found["version"], found["state"]) == (entry["id"], 1, "queued")
         assert set(found["chunks"].values()) == set(found["seconds"].values()) == {None}
-        assert found["pages"] == {
-            "total": None,
-            "with_text": None,
-            "ocr": [],
-            "empty": [],
-            "unreadable": [],
-            "waiting": [],
-        }
+        assert found["pages"] == NO_PAGES
         assert (found["parser"], found["characters"], found["warnings"]) == (None, None, [])
 
     def test_at_the_end(self, door: Door, collection: str) -> None:
@@ -105,14 +103,7 @@ class TestShape:
         door.work()
         found = receipt(door, entry)
         assert shape(found) == shape(SHAPE)
-        assert found["pages"] == {
-            "total": None,
-            "with_text": None,
-            "ocr": [],
-            "empty": [],
-            "unreadable": [],
-            "waiting": [],
-        }
+        assert found["pages"] == NO_PAGES
 
     def test_is_documented(self, door: Door) -> None:
         document = door.get("/openapi.json").json()

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from ibid import audit, collections, deletions, documents, forgetting, generations, replies, resumable
 from ibid.chat.port import DraftSentence, Prompt
 from ibid.clock import now
-from ibid.db.tables import Base, Blob, Embedding, Erasure, Job, Parse, Webhook
+from ibid.db.tables import AnswerSentence, Base, Blob, Embedding, Erasure, Job, Parse, Webhook
 from ibid.deletions import Filter
 from ibid.types import Attachment, JobState
 from ingest import erasing, indexing
@@ -159,6 +159,20 @@ class TestDocument:
         assert job.statistics["scan"]["found"] == 0
         assert shop.count(Erasure) == 0
         shop.agree()
+
+    def test_sentences_that_the_delete_missed_are_found(self, shop: Shop) -> None:
+        document = shop.upload(TEXT)
+        shop.work()
+        ask(shop, Rewording())
+        with shop.parts.db.read() as session:
+            before = {row.ordinal: row.text for row in session.scalars(select(AnswerSentence))}
+        shop.delete(document.document_id)
+        with shop.parts.db.begin() as session:
+            for row in session.scalars(select(AnswerSentence)):
+                row.text, row.withdrawn = before[row.ordinal], False
+        assert any("answer_sentences" in name for name in told(shop))
+        shop.work()
+        assert told(shop) == []
 
     def test_what_jobs_said_of_it_goes_with_the_delete(self, shop: Shop) -> None:
         accepted, other = shop.upload(TEXT), shop.upload(OTHER, name="other.txt")

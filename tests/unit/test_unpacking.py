@@ -54,6 +54,11 @@ def counts(shop: Shop, job_id: str) -> dict[str, object]:
     return {name: told[name] for name in ("created", "updated", "unchanged", "refused", "left_out")}
 
 
+def only(**counted: int) -> dict[str, object]:
+    """Counts of a job: those that are given, and otherwise none."""
+    return dict.fromkeys(("created", "updated", "unchanged", "refused", "left_out"), 0) | counted
+
+
 def only_blobs_of_documents(shop: Shop) -> bool:
     """Whether nothing is kept that no version needs."""
     kept = set(shop.parts.blobs.keys())
@@ -69,13 +74,7 @@ class TestUnpack:
         first = send(shop, content, name, metadata={"from": "archive"})
         shop.work()
         assert shop.state(first) == JobState.SUCCEEDED
-        assert counts(shop, first) == {
-            "created": 12,
-            "updated": 0,
-            "unchanged": 0,
-            "refused": 0,
-            "left_out": 0,
-        }
+        assert counts(shop, first) == only(created=12)
         found = listed(shop)
         assert set(found) == {path for path, _ in FILES}
         assert {(d.name, d.version, d.live_version) for d in found.values()} == {
@@ -87,13 +86,7 @@ class TestUnpack:
         shop.agree()
         again = send(shop, content, name)
         shop.work()
-        assert counts(shop, again) == {
-            "created": 0,
-            "updated": 0,
-            "unchanged": 12,
-            "refused": 0,
-            "left_out": 0,
-        }
+        assert counts(shop, again) == only(unchanged=12)
         assert set(listed(shop, batch=again)) == {path for path, _ in FILES}
         assert only_blobs_of_documents(shop)
 
@@ -102,13 +95,7 @@ class TestUnpack:
         shop.work()
         job_id = send(shop, zipped(("folder/0.txt", b"Pump 0 stands."), FILES[1], ("new.txt", b"New.")))
         shop.work()
-        assert counts(shop, job_id) == {
-            "created": 1,
-            "updated": 1,
-            "unchanged": 1,
-            "refused": 0,
-            "left_out": 0,
-        }
+        assert counts(shop, job_id) == only(created=1, updated=1, unchanged=1)
         assert listed(shop)["folder/0.txt"].live_version == 2
 
     def test_prefix_keeps_archives_apart(self, shop: Shop) -> None:
@@ -124,13 +111,7 @@ class TestUnpack:
         job_id = send(shop, content)
         shop.work()
         assert shop.state(job_id) == JobState.PARTIALLY_SUCCEEDED
-        assert counts(shop, job_id) == {
-            "created": 1,
-            "updated": 0,
-            "unchanged": 0,
-            "refused": 61,
-            "left_out": 1,
-        }
+        assert counts(shop, job_id) == only(created=1, refused=61, left_out=1)
         told = shop.job(job_id).statistics
         assert (len(told["refusals"]), told["more_refusals"]) == (50, 11)
         assert told["refusals"][0]["path"] == "no.pdf"
