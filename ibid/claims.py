@@ -45,8 +45,13 @@ class Claim:
     alone: bool = False
 
 
-def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> list[Claim]:
-    """Claim waiting jobs, fairest collection first: up to `limit` ingests together, anything else alone."""
+def claim(
+    session: Session, worker: str, *, lease: timedelta, limit: int, beside: bool = False
+) -> list[Claim]:
+    """Claim waiting jobs, fairest collection first: up to `limit` ingests together, anything else alone.
+
+    `beside` others that the process has in hand, none is alone: those that must be are left for later.
+    """
     ids = _candidates(session, limit)
     if not ids:
         return []
@@ -55,14 +60,14 @@ def claim(session: Session, worker: str, *, lease: timedelta, limit: int) -> lis
     )
     rows = {job.id: job for job in session.scalars(waiting)}
     ordered = [rows[id_] for id_ in ids if id_ in rows]
-    batch = _batch(ordered)
+    batch = _batch(ordered, beside=beside)
     at = moment(session)
     for job in batch:
         lifecycle.move(job, JobState.RUNNING)
         job.worker, job.attempt = worker, job.attempt + 1
         job.started_at = job.started_at or at
         job.heartbeat_at, job.lease_until = at, at + lease
-        job.alone = len(batch) == 1
+        job.alone = len(batch) == 1 and not beside
         job.error_code = job.error_message = None
     return [
         Claim(
@@ -87,13 +92,13 @@ def _candidates(session: Session, limit: int) -> list[str]:
     return list(session.scalars(due.order_by(line.c.turn, line.c.id).limit(limit)))
 
 
-def _batch(ordered: Sequence[Job]) -> list[Job]:
+def _batch(ordered: Sequence[Job], *, beside: bool) -> list[Job]:
     """The first job alone if it must be; else the ingests that may share a batch with it."""
     if not ordered:
         return []
     first = ordered[0]
     if first.alone or first.kind != JobKind.INGEST:
-        return [first]
+        return [] if beside else [first]
     return [job for job in ordered if job.kind == JobKind.INGEST and not job.alone]
 
 

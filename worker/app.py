@@ -46,8 +46,8 @@ class QueueHasOnePlace(Invalid):
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery has no types
 def work() -> None:
-    """Look for waiting jobs, and work on a batch of them."""
-    crews[0].take_batch()
+    """Look for waiting jobs, and work on them."""
+    crews[0].take_shift()
     if _alone() and _peak_memory() > settings.worker_memory_bytes:
         log.warning("the worker has grown to %d MB and is started anew", _peak_memory() // 2**20)
         raise WorkerShutdown(0)

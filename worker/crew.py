@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
@@ -25,8 +26,12 @@ LOOK_AROUND = 1.0
 """Seconds after which a pulse notices that its time to stop is over."""
 
 
+SHIFT = 60.0
+"""Seconds after which no further batch is taken, so that whoever runs the process gets to look at it."""
+
+
 class Crew:
-    """Works on one batch of jobs at a time. Its pulse beats in a thread of its own, also while the crew is idle."""
+    """Works on batches of jobs. Its pulse beats in a thread of its own, also while the crew is idle."""
 
     def __init__(self, parts: Parts, tools: Tools, *, worker: int | None = None) -> None:
         """`worker` is the process id of the worker that this process belongs to, if it is another one."""
@@ -35,6 +40,7 @@ class Crew:
         self.name = claims.worker_name(worker or os.getpid(), os.getpid())
         self._lease = timedelta(seconds=parts.settings.lease_seconds)
         self._held: tuple[Claim, ...] = ()
+        self._hands = threading.Condition()
         self._deadline = float("inf")
         self._stop = threading.Event()
         self._postman = Postman(parts)
@@ -62,42 +68,73 @@ class Crew:
         self.tools.reader.close()
         self.parts.close()
 
-    def take_batch(self) -> bool:
-        """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time.
+    def take_shift(self) -> bool:
+        """Work as long as jobs wait, `SHIFT` seconds or so; whether there was one.
 
-        What still waits is announced before the work begins, so that idle crews take it; the last to claim tells nobody.
+        Two hands take batches: one reads or stores while the other's texts are at the encoder, which is to be busy.
         """
-        if self.tools.stopping.is_set():
-            return False
-        with self.parts.db.begin() as session:
-            batch = claims.claim(
-                session, self.name, lease=self._lease, limit=self.parts.settings.batch_documents
-            )
-            more = bool(batch) and claims.waiting(session)
-        if not batch:
-            return False
-        if more:
-            self.parts.nudge.send()
-        with self._holding(batch), logs.on_jobs(batch):
-            try:
-                work(self.tools, batch)
-            except IbidError as error:
-                log.warning("batch of %d interrupted: %s", len(batch), error.code)
-                self._return(batch, counts=False, reason=(error.code, error.message))
-            except Exception:  # a door: what a parser or model raises ends in the job, not in the worker
-                log.exception("batch of %d failed", len(batch))
-                self._return(
-                    batch, counts=True, reason=("internal", "An error inside Ibid; its log says more.")
-                )
+        until = time.monotonic() + SHIFT
+        with ThreadPoolExecutor(1, thread_name_prefix="hand") as other:
+            second = other.submit(self._take_batches, until)
+            taken = self._take_batches(until)
+            return second.result() or taken
+
+    def _take_batches(self, until: float) -> bool:
+        taken = False
+        while time.monotonic() < until:
+            if self.take_batch():
+                taken = True
+                continue
+            with self._hands:
+                if not self._held:
+                    break
+                self._hands.wait(LOOK_AROUND)  # what the other hand works on may have to be alone
+        return taken
+
+    def take_batch(self) -> bool:
+        """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time."""
+        with self._claimed() as batch:
+            if not batch:
+                return False
+            with logs.on_jobs(batch):
+                try:
+                    work(self.tools, batch)
+                except IbidError as error:
+                    log.warning("batch of %d interrupted: %s", len(batch), error.code)
+                    self._return(batch, counts=False, reason=(error.code, error.message))
+                except Exception:  # a door: what a parser or model raises ends in the job, not in the worker
+                    log.exception("batch of %d failed", len(batch))
+                    self._return(
+                        batch, counts=True, reason=("internal", "An error inside Ibid; its log says more.")
+                    )
         return True
 
     @contextmanager
-    def _holding(self, batch: Sequence[Claim]) -> Iterator[None]:
-        self._held = tuple(batch)
+    def _claimed(self) -> Iterator[list[Claim]]:
+        """A batch in hand, or an empty one.
+
+        What still waits is announced before the work begins, so that idle crews take it; the last to claim tells nobody.
+        """
+        with self._hands:
+            batch = self._claim()
+            self._held += tuple(batch)
         try:
-            yield
+            yield batch
         finally:
-            self._held = ()
+            with self._hands:
+                self._held = tuple(held for held in self._held if held not in batch)
+                self._hands.notify_all()
+
+    def _claim(self) -> list[Claim]:
+        if self.tools.stopping.is_set() or any(held.alone for held in self._held):
+            return []
+        limit, beside = self.parts.settings.batch_documents, bool(self._held)
+        with self.parts.db.begin() as session:
+            batch = claims.claim(session, self.name, lease=self._lease, limit=limit, beside=beside)
+            more = bool(batch) and claims.waiting(session)
+        if more:
+            self.parts.nudge.send()
+        return batch
 
     def _return(self, batch: Sequence[Claim], *, counts: bool, reason: tuple[str, str]) -> None:
         """Put unfinished jobs back: those of a shared batch alone next time, a lone one with a failure counted."""
