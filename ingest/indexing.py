@@ -176,12 +176,29 @@ def write(tools: Tools, target: Target) -> int:
                 )
         tools.store.upsert(generation.id, batch, fence=fence)
     stored = tools.store.count(generation.id, version_id=version_id)
-    if stored != total:  # more, if an attempt before an upgrade cut it otherwise: the next one finds none
-        tools.store.delete(generation.id, version_id=version_id)
+    if stored != total:
+        _remove_unknown(tools, target, fence)
         raise StoreUnavailable(
             f"The vector store holds {stored} of {total} chunks. The job will be tried again."
         )
     return stored
+
+
+def _remove_unknown(tools: Tools, target: Target, fence: Fence) -> None:
+    """Remove points of the version that have no chunk: an attempt before an upgrade may have cut it otherwise.
+
+    Harmless also where no store's owner refuses a late attempt: a newer one has its chunks in SQL before its points.
+    """
+    generation_id, version_id = target.generation.id, target.version_id
+    scanned = tools.store.scan(generation_id)
+    seen = {ref.id for refs in scanned for ref in refs if ref.payload.version_id == version_id}
+    rows = select(ChunkRow.id).where(
+        ChunkRow.generation_id == generation_id, ChunkRow.version_id == version_id
+    )
+    with tools.db.read() as session:
+        unknown = seen.difference(session.scalars(rows))
+    for some in batches(sorted(unknown), POINT_BATCH):
+        tools.store.delete(generation_id, point_ids=some, fence=fence)
 
 
 def record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:
