@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
-from ibid import access, generations, points
+from ibid import access, generations, points, writing
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, DocumentGrant, Embedding, Generation, Indexing, Job, Version
 from ibid.embedding.registry import encoder_for
@@ -203,12 +203,21 @@ def _repair(parts: Parts, generation: Generation, orphans: list[str], wrong: lis
     if orphans:
         parts.store.delete(generation.id, point_ids=orphans)
     if wrong:
-        parts.store.upsert(generation.id, _points(parts, generation, wrong))
-        parts.store.sync(generation.id)
-        with parts.db.read() as session:
-            living = _known(session, generation.id, wrong)
-        if deleted := [id_ for id_ in wrong if id_ not in living]:  # since the points were made
-            parts.store.delete(generation.id, point_ids=deleted)
+        made = _points(parts, generation, wrong)
+        with writing.points(parts.db, generation.collection_id):
+            living = _living(
+                parts, generation, wrong
+            )  # some may have been deleted since the points were made
+            parts.store.upsert(generation.id, [point for point in made if point.id in living])
+            parts.store.sync(generation.id)
+        # The lease runs out also while this process is suspended.
+        if deleted := living - _living(parts, generation, wrong):
+            parts.store.delete(generation.id, point_ids=sorted(deleted))
+
+
+def _living(parts: Parts, generation: Generation, ids: Sequence[str]) -> set[str]:
+    with parts.db.read() as session:
+        return set(_known(session, generation.id, ids))
 
 
 def _points(parts: Parts, generation: Generation, ids: Sequence[str]) -> list[Point]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
-from ibid import arrivals, claims, forgetting, strays, uploads
+from ibid import arrivals, claims, forgetting, strays, uploads, writing
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db import schema
@@ -151,6 +151,7 @@ def _forget_document(tools: Tools, held: Claim, document_id: str, generations: l
     """Remove and scan until nothing is left; raises `NotForgotten` if something always is."""
     for _ in range(ROUNDS):
         with tools.db.begin() as session:
+            writing.check(session, held.collection_id, document_id)
             traces = forgetting.trace(session, held, document_id)
         erase(tools, held, traces, generations)
         found = _look(tools, traces, generations)
