@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from ibid import claims, generations, jobs, versions
+from ibid import claims, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
-from ibid.types import ChunkerConfig, JobState, Parsed, Scope
+from ibid.types import ChunkerConfig, JobKind, JobState, Parsed, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ingest import indexing, reading
 from ingest.parsing.errors import Unreadable
@@ -314,6 +314,90 @@ class TestCancel:
         assert (again.outcome, again.job_id) == ("updated", first.job_id)
         work(shop.tools, claimed)
         assert shop.state(first.job_id) == JobState.SUCCEEDED
+
+    def half_way(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Cancelled when its points are written and not yet recorded; gives the job."""
+        shop.upload("The ferry sails at noon.", name="ferry.txt")
+        shop.work()
+        accepted = shop.upload(FACTS)
+        count = shop.parts.store.count
+
+        def cancelled(*arguments: object, **named: object) -> int:
+            monkeypatch.undo()
+            with shop.parts.db.begin() as session:
+                jobs.cancel(session, shop.scope, accepted.job_id or "")
+            return count(*arguments, **named)
+
+        monkeypatch.setattr(shop.parts.store, "count", cancelled)
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.CANCELLED
+        assert shop.points() == 2
+        return accepted.job_id or ""
+
+    def retry(self, shop: Shop, job_id: str) -> None:
+        with shop.parts.db.begin() as session:
+            jobs.retry(session, shop.scope, job_id)
+
+    def clear(self, shop: Shop) -> None:
+        with shop.parts.db.begin() as session:
+            assert versions.clear_cancelled(session) == 1
+            assert versions.clear_cancelled(session) == 0
+
+    def test_half_way_leaves_no_point(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.clear(shop)
+        shop.work()
+        assert (shop.points(), shop.count(ChunkRow), shop.count(Embedding)) == (1, 1, 1)
+        shop.agree()
+        self.retry(shop, job_id)
+        shop.work()
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
+
+    @pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.FAILED])
+    def test_half_way_it_is_found_and_mended(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch, state: JobState
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        with shop.parts.db.begin() as session:
+            session.get_one(Job, job_id).state = state
+        for _ in range(2):
+            (found,) = integrity.verify(shop.parts, shop.scope, shop.collection, repair=True)
+            assert (found.orphans, found.gaps, found.stale) == (1, 0, 0)
+        shop.work()
+        assert shop.points() == 1
+        shop.agree()
+
+    def test_half_way_and_tried_again_it_waits_until_its_points_are_gone(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.clear(shop)
+        clearing = shop.claim()
+        self.retry(shop, job_id)
+        shop.work()
+        waiting = shop.job(job_id)
+        assert (waiting.state, waiting.failures, waiting.error_code) == ("queued", 0, "still_cleared")
+        work(shop.tools, clearing)
+        shop.due_now()
+        shop.work()
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
+
+    def test_half_way_and_tried_again_first_it_keeps_its_points(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.retry(shop, job_id)
+        claimed = shop.claim()
+        with shop.parts.db.begin() as session:
+            document_id, version_id = shop.job(job_id).document_id, shop.job(job_id).version_id
+            found = (shop.collection, document_id, version_id)
+            jobs.enqueue(session, JobKind.PURGE, found[0], document_id=found[1], version_id=found[2])
+        shop.work()
+        work(shop.tools, claimed)
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
 
     def test_a_job_whose_document_is_gone_ends(self, shop: Shop) -> None:
         accepted = shop.upload(FACTS)
