@@ -173,7 +173,7 @@ HOLD_NOTHING: Final[Mapping[str, str]] = {
     "erasures": "ids; a job's notes, which go with its end",
     "generation_languages": "names of languages",
     "generations": "settings",
-    "leases": "names of processes",
+    "leases": "names of processes, and ids of what is written to",
     "reindexes": "ids and states",
     "web_tokens": "hashes of secrets",
     "webhooks": "addresses of receivers",

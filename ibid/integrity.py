@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
-from ibid import access, generations, points
+from ibid import access, generations, points, versions, writing
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, DocumentGrant, Embedding, Generation, Indexing, Job, Version
 from ibid.embedding.registry import encoder_for
@@ -30,7 +30,7 @@ BATCH = 500
 class Comparison:
     """What was found in one generation, before any repair.
 
-    `chunks` are those of finished versions. `orphans` are points without a chunk, `gaps` chunks without a point, `stale`
+    `chunks` are those of finished versions. `orphans` are points without a chunk, or of a version that was given up before anybody saw it, `gaps` chunks without a point, `stale`
     points with another document, version, access list or time than SQL says.
     """
 
@@ -147,7 +147,7 @@ def _settle(
 
 
 def _known(session: Session, generation_id: str, ids: Sequence[str]) -> dict[str, _Chunk]:
-    """Those of the chunks that are there, of documents that are not deleted."""
+    """Those of the chunks that are there, of documents that are not deleted and versions that were not given up."""
     rows = session.execute(_chunks(generation_id).where(ChunkRow.id.in_(ids))).all()
     restricted = {row.document_id for row in rows if row.restricted}
     granted: dict[str, list[str]] = {document_id: [] for document_id in restricted}
@@ -187,7 +187,7 @@ def _chunks(generation_id: str) -> Select[*tuple[Any, ...]]:
         )
         .join(Version, Version.id == ChunkRow.version_id)
         .join(Document, Document.id == Version.document_id)
-        .where(ChunkRow.generation_id == generation_id, Document.deleted_at.is_(None))
+        .where(ChunkRow.generation_id == generation_id, Document.deleted_at.is_(None), ~versions.given_up())
     )
 
 
@@ -200,15 +200,33 @@ def _being_read(session: Session, document_ids: set[str]) -> set[str]:
 
 
 def _repair(parts: Parts, generation: Generation, orphans: list[str], wrong: list[str]) -> None:
-    if orphans:
+    if orphans := _without_given_up(parts, orphans):
         parts.store.delete(generation.id, point_ids=orphans)
     if wrong:
-        parts.store.upsert(generation.id, _points(parts, generation, wrong))
-        parts.store.sync(generation.id)
-        with parts.db.read() as session:
-            living = _known(session, generation.id, wrong)
-        if deleted := [id_ for id_ in wrong if id_ not in living]:  # since the points were made
-            parts.store.delete(generation.id, point_ids=deleted)
+        made = _points(parts, generation, wrong)
+        with writing.points(parts.db, generation.collection_id):
+            living = _living(
+                parts, generation, wrong
+            )  # some may have been deleted since the points were made
+            parts.store.upsert(generation.id, [point for point in made if point.id in living])
+            parts.store.sync(generation.id)
+        # The lease runs out also while this process is suspended.
+        if deleted := living - _living(parts, generation, wrong):
+            parts.store.delete(generation.id, point_ids=sorted(deleted))
+
+
+def _without_given_up(parts: Parts, orphans: list[str]) -> list[str]:
+    """Those of the points that belong to no version which was given up: these go by a job, since it may be tried again."""
+    with parts.db.begin() as session:
+        cleared = versions.clear_given_up(session, orphans)
+        theirs = select(ChunkRow.id).where(ChunkRow.id.in_(orphans), ChunkRow.version_id.in_(cleared))
+        jobs_see_to = set(session.scalars(theirs))
+    return [id_ for id_ in orphans if id_ not in jobs_see_to]
+
+
+def _living(parts: Parts, generation: Generation, ids: Sequence[str]) -> set[str]:
+    with parts.db.read() as session:
+        return set(_known(session, generation.id, ids))
 
 
 def _points(parts: Parts, generation: Generation, ids: Sequence[str]) -> list[Point]:

@@ -80,7 +80,7 @@ class Receipt:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing once the job is done: every page was read or waits, every chunk is stored twice.
+        """Whether nothing is missing but what waits: every page was read or waits, every chunk is stored twice.
 
         A version that was overtaken while its collection was reindexed has no chunks in the new generation, and
         misses none.

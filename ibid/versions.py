@@ -6,14 +6,14 @@ Passages of superseded ones are kept for readers of the past for the retention t
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import Session
 
 from ibid import access, documents, jobs, uploads
 from ibid.clock import now
-from ibid.db.tables import Document, Indexing, Job, Parse, Version
+from ibid.db.tables import ChunkRow, Document, Indexing, Job, Parse, Version
 from ibid.errors import Conflict
-from ibid.types import JobKind, JobState, Json, ReadBy, Scope
+from ibid.types import TERMINAL, JobKind, JobState, Json, ReadBy, Scope
 from ibid.uploads import Kept
 
 AT_ONCE = 100
@@ -50,20 +50,55 @@ def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
 def expire(session: Session, *, kept: timedelta) -> int:
     """Queue the removal of passages of versions that were superseded long enough ago; gives how many versions."""
     stored = select(Indexing.version_id).where(Indexing.version_id == Version.id)
-    under_way = select(Job.id).where(
+    return len(_clear(session, Version.live_to < now() - kept, stored.exists()))
+
+
+def clear_cancelled(session: Session) -> int:
+    """Queue the removal of passages of versions whose job was cancelled half way; gives how many versions.
+
+    Those of a failed one wait for another try, or for a repair.
+    """
+    cancelled = exists().where(Job.id == Version.job_id, Job.state == JobState.CANCELLED)
+    cut = exists().where(ChunkRow.version_id == Version.id)
+    return len(_clear(session, Version.live_from.is_(None), cancelled, cut))
+
+
+def clear_given_up(session: Session, chunk_ids: Sequence[str]) -> set[str]:
+    """Queue the removal of passages of those versions with these chunks that were given up; gives their ids."""
+    cut = exists().where(ChunkRow.version_id == Version.id, ChunkRow.id.in_(chunk_ids))
+    _clear(session, given_up(), cut)
+    return set(session.scalars(select(Version.id).where(given_up(), cut)))
+
+
+def given_up() -> ColumnElement[bool]:
+    """Predicate on `Version`: nobody ever saw it, and its job has ended. One that is being read or reindexed is not."""
+    ended = exists().where(Job.id == Version.job_id, Job.state.in_(TERMINAL))
+    return and_(Version.live_from.is_(None), ended)
+
+
+def is_being_cleared(session: Session, version_id: str | None) -> bool:
+    """Whether a worker is removing the version's passages."""
+    clearing = select(Job.id).where(
+        Job.version_id == version_id, Job.kind == JobKind.PURGE, Job.state == JobState.RUNNING
+    )
+    return session.scalar(clearing.limit(1)) is not None
+
+
+def _clear(session: Session, *those: ColumnElement[bool]) -> set[str]:
+    under_way = exists().where(
         Job.version_id == Version.id,
         Job.kind == JobKind.PURGE,
         Job.state.in_([JobState.QUEUED, JobState.RUNNING]),
     )
-    old = session.execute(
+    found = session.execute(
         select(Version.id, Document.id, Document.collection_id)
         .join(Document, Document.id == Version.document_id)
-        .where(Version.live_to < now() - kept, stored.exists(), ~under_way.exists())
+        .where(Document.deleted_at.is_(None), *those, ~under_way)
         .limit(AT_ONCE)
     ).all()
-    for version_id, document_id, collection_id in old:
+    for version_id, document_id, collection_id in found:
         jobs.enqueue(session, JobKind.PURGE, collection_id, document_id=document_id, version_id=version_id)
-    return len(old)
+    return {version_id for version_id, _, _ in found}
 
 
 def describe(

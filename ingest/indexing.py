@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ibid import claims, fingerprints, generations, points
+from ibid import claims, fingerprints, generations, points, writing
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import (
@@ -30,7 +30,7 @@ from ibid.errors import Conflict
 from ibid.layout import decode_layout
 from ibid.types import Chunk, JobKind, Parsed
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.port import Fence
+from ibid.vectors.port import Fence, Point
 from ingest.chunking import chunk
 from ingest.parsing.languages import Told
 from ingest.tools import Tools
@@ -174,14 +174,42 @@ def write(tools: Tools, target: Target) -> int:
                 raise claims.LeaseLost(
                     f"Attempt {held.attempt} of job {held.id} is over; its points are not written."
                 )
-        tools.store.upsert(generation.id, batch, fence=fence)
+        _upsert(tools, target, batch, fence)
     stored = tools.store.count(generation.id, version_id=version_id)
-    if stored != total:  # more, if an attempt before an upgrade cut it otherwise: the next one finds none
-        tools.store.delete(generation.id, version_id=version_id)
+    if stored != total:
+        _remove_unknown(tools, target, fence)
         raise StoreUnavailable(
             f"The vector store holds {stored} of {total} chunks. The job will be tried again."
         )
     return stored
+
+
+def _upsert(tools: Tools, target: Target, batch: Sequence[Point], fence: Fence) -> None:
+    """Write points. A deletion ends its document's own job, and so fences that; a reindex it waits for."""
+    if target.held.kind is not JobKind.REINDEX:
+        tools.store.upsert(target.generation.id, batch, fence=fence)
+        return
+    with writing.points(tools.db, batch[0].payload.document_id):
+        with tools.db.begin(durable=False) as session:
+            living(session, target.version_id)
+        tools.store.upsert(target.generation.id, batch, fence=fence)
+
+
+def _remove_unknown(tools: Tools, target: Target, fence: Fence) -> None:
+    """Remove points of the version that have no chunk: an attempt before an upgrade may have cut it otherwise.
+
+    Harmless also where no store's owner refuses a late attempt: a newer one has its chunks in SQL before its points.
+    """
+    generation_id, version_id = target.generation.id, target.version_id
+    scanned = tools.store.scan(generation_id)
+    seen = {ref.id for refs in scanned for ref in refs if ref.payload.version_id == version_id}
+    rows = select(ChunkRow.id).where(
+        ChunkRow.generation_id == generation_id, ChunkRow.version_id == version_id
+    )
+    with tools.db.read() as session:
+        unknown = seen.difference(session.scalars(rows))
+    for some in batches(sorted(unknown), POINT_BATCH):
+        tools.store.delete(generation_id, point_ids=some, fence=fence)
 
 
 def record(tools: Tools, target: Target, counts: Counts, stored: int) -> None:

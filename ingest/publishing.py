@@ -9,6 +9,7 @@ from ibid import children, claims, documents, generations, outbox
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
+from ibid.vectors.port import Fence
 from ingest.indexing import VersionGone
 from ingest.tools import Tools
 
@@ -65,21 +66,40 @@ def _go_live(
 
 
 def restrict_points(tools: Tools, held: Claim) -> tuple[str, ...] | None:
-    """Give all points of the claim's document its access list, which it gives back; None: it was always open."""
-    with tools.db.read() as session:
-        document = session.get_one(Document, held.document_id)
-        granted = documents.grants(session, document)
-        targets = generations.written(session, held.collection_id)
-    if granted is not None:
-        stored = tools.store.generations()
-        for generation in targets:
-            if generation.id in stored:
-                tools.store.restrict(generation.id, document.id, granted)
+    """Give all points of the claim's document its access list, which it gives back; None: it was always open.
+
+    Looks again after it wrote, until SQL says the same: a late attempt whose list is old by now does no harm, also
+    where no store's owner refuses it.
+    """
+    granted = _granted(tools, held)
+    while granted is not None:
+        _restrict(tools, held, granted)
+        written, granted = granted, _granted(tools, held)
+        if granted == written:
+            break
     return granted
 
 
+def _granted(tools: Tools, held: Claim) -> tuple[str, ...] | None:
+    with tools.db.read() as session:
+        return documents.grants(session, session.get_one(Document, held.document_id))
+
+
+def _restrict(tools: Tools, held: Claim, granted: tuple[str, ...]) -> None:
+    with tools.db.read() as session:
+        targets = generations.written(session, held.collection_id)
+    stored = tools.store.generations()
+    for generation in targets:
+        if generation.id in stored:
+            fence = Fence(held.id, held.attempt)
+            tools.store.restrict(generation.id, held.document_id or "", granted, fence=fence)
+
+
 def retire_points(tools: Tools, held: Claim) -> None:
-    """Tell the store the end of this document's superseded versions; searches check SQL, so this only saves work."""
+    """Tell the store the end of this document's superseded versions; searches check SQL, so this only saves work.
+
+    Not fenced: an end never changes once it is there, so a late attempt writes what everybody does.
+    """
     with tools.db.read() as session:
         over = session.scalars(
             select(Version).where(Version.document_id == held.document_id, Version.live_to.is_not(None))

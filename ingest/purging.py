@@ -6,17 +6,18 @@ statistics are the certificate: what was removed, what was kept and why, where w
 
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
-from ibid import arrivals, claims, forgetting, strays, uploads
+from ibid import arrivals, claims, forgetting, generations, strays, uploads, versions, writing
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db import schema
 from ibid.db.session import Database
-from ibid.db.tables import ChunkRow, Collection, Erasure, Generation, Indexing
+from ibid.db.tables import ChunkRow, Collection, Erasure, Generation, Indexing, Version
 from ibid.errors import Unavailable
 from ibid.forgetting import Found, Traces
 from ibid.types import JobState
+from ibid.vectors.port import Fence
 from ingest.erasing import erase, forget_chunks, points_of
 from ingest.tools import Tools
 
@@ -85,14 +86,22 @@ def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str
 
 
 def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]:
-    """Remove the passages of a superseded version; its text stays, so that answers which cite it can be read."""
+    """Remove the passages of a version that was superseded, or given up before anybody saw it.
+
+    The text of a superseded one stays, so that answers which cite it can be read. Who tries one that was given up again
+    waits while this goes on, and what began before this did is left alone.
+    """
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
-        stored = session.scalars(
-            select(Indexing.generation_id).where(Indexing.version_id == version_id)
-        ).all()
-    for generation_id in tools.store.generations().intersection(stored):
-        tools.store.delete(generation_id, version_id=version_id)
+        over = select(Version.id).where(
+            Version.id == version_id, or_(Version.live_to.is_not(None), versions.given_up())
+        )
+        if session.scalar(over) is None:
+            return {}
+        written = {generation.id for generation in generations.written(session, held.collection_id)}
+    for generation_id in tools.store.generations().intersection(written):
+        fence = Fence(held.id, held.attempt)
+        tools.store.delete(generation_id, version_id=version_id, fence=fence)
     with tools.db.begin() as session:
         session.execute(delete(Indexing).where(Indexing.version_id == version_id))
     return dict(forget_chunks(tools, ChunkRow.version_id == version_id))
@@ -106,19 +115,19 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
     dropped = _drop_generations(tools, held) if held.document_id is None else {}
     if held.document_id is None:
         _forget_arrivals(tools, held.collection_id)
-    generations = _generations(tools, held)
+    states = _generations(tools, held)
     for done, document_id in enumerate(waiting):
         tools.go_on()
         with tools.db.begin() as session:
             claims.progress(session, held, "removing", done, len(waiting), "documents")
-        _forget_document(tools, held, document_id, list(generations))
+        _forget_document(tools, held, document_id, list(states))
     swept = _without_strays(tools)
     tools.db.scrub()
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
     removed |= {f"stray_{name}": n for name, n in swept.items() if n}
     points = {
-        id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in generations.items()
+        id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in states.items()
     }
     points |= {id_: {"state": "dropped", "points": n} for id_, n in dropped.items()}
     gone = {name: removed.pop(name) for name in list(removed) if name.startswith(points_of(""))}
@@ -130,7 +139,7 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
         "found": 0,
         "tables": forgetting.scanned_tables(),
         "tables_that_hold_nothing_of_documents": dict(forgetting.HOLD_NOTHING),
-        "generations": sorted(generations),
+        "generations": sorted(states),
         "blobs": ALL_BYTES if tools.settings.standalone else KNOWN_BYTES,
     }
     return {
@@ -147,13 +156,14 @@ def _forget_arrivals(tools: Tools, collection_id: str) -> None:
     uploads.erase(tools.db, tools.blobs, unused)
 
 
-def _forget_document(tools: Tools, held: Claim, document_id: str, generations: list[str]) -> None:
+def _forget_document(tools: Tools, held: Claim, document_id: str, stored: list[str]) -> None:
     """Remove and scan until nothing is left; raises `NotForgotten` if something always is."""
     for _ in range(ROUNDS):
         with tools.db.begin() as session:
+            writing.check(session, held.collection_id, document_id)
             traces = forgetting.trace(session, held, document_id)
-        erase(tools, held, traces, generations)
-        found = _look(tools, traces, generations)
+        erase(tools, held, traces, stored)
+        found = _look(tools, traces, stored)
         if all(each.stays for each in found):
             with tools.db.begin() as session:
                 claims.check(session, held)
@@ -165,7 +175,7 @@ def _forget_document(tools: Tools, held: Claim, document_id: str, generations: l
     )
 
 
-def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
+def _look(tools: Tools, traces: Traces, stored: list[str]) -> list[Found]:
     """Everything that is found of the document, in SQL, among the bytes, and in the vector store."""
     # A bucket may be shared with another Ibid, whose bytes of the same content are not ours to look for.
     contents = traces.contents if tools.settings.standalone else ()
@@ -177,7 +187,7 @@ def _look(tools: Tools, traces: Traces, generations: list[str]) -> list[Found]:
     for upload_id in traces.uploads:
         parts = list(tools.blobs.keys(f"parts/{upload_id}"))
         found += [Found("bytes of uploads", len(parts), "")] if parts else []
-    for generation_id in tools.store.generations().intersection(generations):
+    for generation_id in tools.store.generations().intersection(stored):
         points = tools.store.count(generation_id, document_id=traces.document_id)
         found += [Found(f"vectors of {generation_id}", points, "")] if points else []
     return found

@@ -11,10 +11,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, fingerprints, media, metrics, uploads
+from ibid import children, claims, fingerprints, media, metrics, uploads, versions
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import AttachmentRow, Blob, Indexing, Parse, RecognisedRow, Version
+from ibid.errors import Unavailable
 from ibid.layout import encode_layout
 from ibid.settings import Settings
 from ibid.types import Attachment, ElementKind, Parsed, ReadBy
@@ -22,6 +23,12 @@ from ibid.uploads import Kept
 from ingest import recognising, scratch
 from ingest.parsing.registry import ocr_fingerprint, parser_fingerprint
 from ingest.tools import Tools
+
+
+class StillCleared(Unavailable):
+    """The version was given up and is tried again, while a worker removes its passages."""
+
+    code = "still_cleared"
 
 
 def read(tools: Tools, held: Claim) -> None:
@@ -32,6 +39,8 @@ def read(tools: Tools, held: Claim) -> None:
     """
     with tools.db.begin(durable=False) as session:
         claims.progress(session, held, "parsing")
+        if versions.is_being_cleared(session, held.version_id):
+            raise StillCleared("What an earlier try left of this version is being removed.")
         version = session.get_one(Version, held.version_id)
         if version.parse_key is not None and _is_known(session, version):
             return  # its chunks and citations are slices of that text, whatever a newer parser would read

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from ibid import claims, versions
 from ibid.claims import Claim
@@ -16,7 +17,7 @@ from ibid.settings import Settings
 from ibid.types import ReadBy
 from ingest.indexing import VersionGone
 from ingest.parsing import recognised
-from ingest.parsing.errors import OcrNotInstalled, Unreadable
+from ingest.parsing.errors import OcrNotInstalled, ParserDied, Unreadable
 from ingest.parsing.ocr_report import listed
 from ingest.parsing.recognised import RecognisedPage
 from ingest.parsing.registry import ocr_installed
@@ -37,9 +38,15 @@ def available(settings: Settings) -> bool:
     return settings.ocr_pages > 0 and ocr_installed()
 
 
-def will_read(settings: Settings, waiting: Sequence[int]) -> bool:
-    """Whether nothing stays unread of the pages that wait."""
-    return not waiting or available(settings)
+def will_read(session: Session, version: Version) -> bool:
+    """Whether the pictures of the version are read in a later one, which `follow_up` has added by then."""
+    later = select(Version.id).where(
+        Version.document_id == version.document_id,
+        Version.sha256 == version.sha256,
+        Version.number > version.number,
+        Version.read_by == ReadBy.OCR,
+    )
+    return session.scalar(later.limit(1)) is not None
 
 
 def require(settings: Settings) -> None:
@@ -61,6 +68,7 @@ def pages(
 ) -> list[RecognisedPage]:
     """What is on each of the waiting pages; a page that cannot be read costs the others nothing.
 
+    A page whose parser died is tried as often as a document: raises `ParserDied` until it was, and what is done is kept.
     Raises `Postponed` when the job was at it for a while and others wait; what is done is kept. If no page can be
     read, raises what was wrong with the last one.
     """
@@ -75,6 +83,11 @@ def pages(
         started = time.perf_counter()
         try:
             done[number] = tools.reader.recognise(path, media_type, number)
+        except ParserDied as error:
+            if _may_be_tried_again(tools, held):
+                raise
+            failed.append(error)
+            done[number] = RecognisedPage(number, failure=error.message)
         except Invalid as error:
             failed.append(error)
             done[number] = RecognisedPage(number, failure=error.message)
@@ -88,9 +101,17 @@ def pages(
 def _nothing(tools: Tools, held: Claim, failures: Sequence[Invalid]) -> Invalid:
     """What was wrong with the last page; another try begins with the first one."""
     with tools.db.begin() as session:
-        claims.check(session, held)
+        job = claims.check(session, held)
+        if isinstance(failures[-1], ParserDied):  # each page had its tries: this is the job's last
+            job.failures = tools.settings.max_attempts - 1
         session.execute(delete(RecognisedRow).where(RecognisedRow.version_id == held.version_id))
     return failures[-1]
+
+
+def _may_be_tried_again(tools: Tools, held: Claim) -> bool:
+    """Whether the page at which the job stands has tries left; each page that is done with acquits the job."""
+    with tools.db.begin() as session:
+        return claims.check(session, held).failures + 1 < tools.settings.max_attempts
 
 
 def follow_up(tools: Tools, held: Claim) -> None:
@@ -106,16 +127,19 @@ def follow_up(tools: Tools, held: Claim) -> None:
             claims.check(session, held)
 
 
-def note(settings: Settings, waiting: Sequence[int]) -> tuple[str, ...]:
-    """What a receipt says of pages that wait."""
+def note(settings: Settings, waiting: Sequence[int], *, read_next: bool) -> tuple[str, ...]:
+    """What a receipt says of pages that wait, given what `will_read` says."""
     if not waiting:
         return ()
     which = listed(waiting)
-    if available(settings):
+    if read_next:
         return (
             f"{which}: pictures without text. They are recognised next, which makes a version of its own.",
         )
-    why = "OCR is not installed here" if settings.ocr_pages else "OCR is switched off here"
+    if available(settings):
+        why = "A newer version of the document came first, so they are not recognised"
+    else:
+        why = "OCR is not installed here" if settings.ocr_pages else "OCR is switched off here"
     return (f"{which}: pictures without text, which cannot be searched. {why}.",)
 
 

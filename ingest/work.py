@@ -195,7 +195,8 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
             unread = children.warnings(session, owner, version.parse_key or "")
             receipts.keep(session, version, clock.seconds, unread + _left_waiting(tools, session, version))
         receipt = receipts.of(session, version)
-        whole = receipt.whole and recognising.will_read(tools.settings, receipt.pages.waiting)
+        waiting = receipt.pages.waiting
+        whole = receipt.whole and (not waiting or recognising.will_read(session, version))
         state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
         statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
         claims.finish(session, held, state, statistics)
@@ -204,7 +205,10 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
 
 
 def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
-    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting)
+    read_next = recognising.will_read(session, version)
+    return recognising.note(
+        tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next
+    )
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -17,6 +17,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
         generations.tidy(session)
         generations.expire(session, kept=timedelta(hours=settings.generation_retention_hours))
         versions.expire(session, kept=timedelta(days=settings.version_retention_days))
+        versions.clear_cancelled(session)
         replies.expire(session, moment)
         keys.expire(session, moment)
         outbox.expire(session, moment)

@@ -101,7 +101,14 @@ class MemoryVectorStore:
             lambda p: replace(p, live_to=live_to),
         )
 
-    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
+    def restrict(
+        self,
+        generation: str,
+        document_id: str,
+        access: tuple[str, ...],
+        *,
+        fence: Fence | None = None,  # noqa: ARG002 - the port's signature
+    ) -> None:
         """Replace the access list of all points of a document."""
         self._rewrite(
             generation,
@@ -116,6 +123,7 @@ class MemoryVectorStore:
         point_ids: Sequence[str] = (),
         version_id: str | None = None,
         document_id: str | None = None,
+        fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
         """Remove points by id, and all of a version, and all of a document, as far as given."""
         doomed = {str(uuid.UUID(point_id)) for point_id in point_ids}

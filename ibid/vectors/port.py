@@ -134,8 +134,10 @@ class VectorWriter(Protocol):
         """Give all points of a version an end (epoch seconds)."""
         ...
 
-    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
-        """Replace the access list of all points of a document."""
+    def restrict(
+        self, generation: str, document_id: str, access: tuple[str, ...], *, fence: Fence | None = None
+    ) -> None:
+        """Replace the access list of all points of a document; fenced as `upsert`."""
         ...
 
     def delete(
@@ -145,8 +147,9 @@ class VectorWriter(Protocol):
         point_ids: Sequence[str] = (),
         version_id: str | None = None,
         document_id: str | None = None,
+        fence: Fence | None = None,
     ) -> None:
-        """Remove points by id, and all of a version, and all of a document, as far as given."""
+        """Remove points by id, and all of a version, and all of a document, as far as given; fenced as `upsert`."""
         ...
 
     def drop(self, generation: str) -> None:

@@ -165,7 +165,14 @@ class QdrantVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
 
-    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
+    def restrict(
+        self,
+        generation: str,
+        document_id: str,
+        access: tuple[str, ...],
+        *,
+        fence: Fence | None = None,  # noqa: ARG002 - the port's signature
+    ) -> None:
         """Replace the access list of all points of a document."""
         self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
 
@@ -176,6 +183,7 @@ class QdrantVectorStore:
         point_ids: Sequence[str] = (),
         version_id: str | None = None,
         document_id: str | None = None,
+        fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
         """Remove points by id, and all of a version, and all of a document, as far as given."""
         selectors: list[models.PointsSelector] = []

@@ -147,18 +147,22 @@ class StoreServer:
             return None
         if method in WRITES:
             with self._writing:
+                self._check(arguments.get("fence"))
                 return getattr(self._store, method)(**arguments)
         raise StoreUnavailable(f"The vector store is not asked {method!r} from another process.")
 
     def _upsert(self, generation: str, columns: Columns, fence: Fence | None) -> None:
         points = from_columns(columns)
         with self._writing:
-            if fence is not None and not self._may_write(fence):
-                raise Fenced(
-                    f"Attempt {fence.attempt} of job {fence.job_id} is over, so its points were not written. "
-                    "Whoever holds the job now writes them."
-                )
+            self._check(fence)
             self._store.upsert(generation, points, fence=fence)
+
+    def _check(self, fence: Fence | None) -> None:
+        if fence is not None and not self._may_write(fence):
+            raise Fenced(
+                f"Attempt {fence.attempt} of job {fence.job_id} is over, so it changed no points. "
+                "Whoever holds the job now does."
+            )
 
 
 class RemoteVectorStore:
@@ -223,9 +227,11 @@ class RemoteVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._call("supersede", generation=generation, version_id=version_id, live_to=live_to)
 
-    def restrict(self, generation: str, document_id: str, access: tuple[str, ...]) -> None:
-        """Replace the access list of all points of a document."""
-        self._call("restrict", generation=generation, document_id=document_id, access=access)
+    def restrict(
+        self, generation: str, document_id: str, access: tuple[str, ...], *, fence: Fence | None = None
+    ) -> None:
+        """Replace the access list of all points of a document; fenced as `upsert`."""
+        self._call("restrict", generation=generation, document_id=document_id, access=access, fence=fence)
 
     def delete(
         self,
@@ -234,14 +240,16 @@ class RemoteVectorStore:
         point_ids: Sequence[str] = (),
         version_id: str | None = None,
         document_id: str | None = None,
+        fence: Fence | None = None,
     ) -> None:
-        """Remove points by id, and all of a version, and all of a document, as far as given."""
+        """Remove points by id, and all of a version, and all of a document, as far as given; fenced as `upsert`."""
         self._call(
             "delete",
             generation=generation,
             point_ids=list(point_ids),
             version_id=version_id,
             document_id=document_id,
+            fence=fence,
         )
 
     def drop(self, generation: str) -> None:

@@ -454,6 +454,17 @@ class TestRemote(VectorStoreContract):
         store.upsert(generation, [make_point(1)], fence=Fence("job_ended", 2))
         assert store.count(generation) == 1
 
+    def test_an_ended_attempt_changes_nothing(self, store, generation):
+        store.upsert(generation, [make_point(1)])
+        (before,) = next(store.scan(generation))
+        with pytest.raises(Fenced, match="Attempt 1 of job job_ended"):
+            store.restrict(generation, before.payload.document_id, ("user:mallory",), fence=ENDED)
+        with pytest.raises(Fenced, match="Attempt 1 of job job_ended"):
+            store.delete(generation, document_id=before.payload.document_id, fence=ENDED)
+        assert next(store.scan(generation)) == [before]
+        store.delete(generation, document_id=before.payload.document_id, fence=Fence("job_ended", 2))
+        assert store.count(generation) == 0
+
 
 # The local mode has no payload indexes and says so each time; it filters without them.
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning")

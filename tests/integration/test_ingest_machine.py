@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event, select, update
 
-from ibid import children, claims, documents, integrity, jobs, uploads
+from ibid import children, claims, documents, integrity, jobs, uploads, versions
 from ibid.blobs.memory import MemoryBlobStore
 from ibid.bootstrap import open_parts
 from ibid.claims import Claim
@@ -239,6 +239,7 @@ class Ingestion(RuleBasedStateMachine):
         self.shop.expire_leases()
         with self.db.begin() as session:
             claims.sweep(session, max_failures=MANY)
+            versions.clear_cancelled(session)
         self.shop.due_now()
 
     def living(self) -> list[Document]:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from ibid import claims, generations, jobs, versions
+from ibid import claims, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
-from ibid.types import ChunkerConfig, JobState, Scope
+from ibid.types import ChunkerConfig, JobKind, JobState, Parsed, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ingest import indexing, reading
 from ingest.parsing.errors import Unreadable
@@ -155,6 +155,74 @@ class TestPurge:
         assert shop.points() == 0
 
 
+class TestLateAttempt:
+    """A worker that lost its lease goes on where no store's owner refuses it, as on a server."""
+
+    def others_do_it(self, shop: Shop) -> None:
+        shop.expire_leases()
+        with shop.parts.db.begin() as session:
+            claims.sweep(session, max_failures=3)
+        shop.due_now()
+        shop.work()
+
+    def test_does_not_bring_back_an_old_access_list(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop.upload(FACTS, grants=["user:ann"])
+        late = shop.claim()
+        restrict = shop.parts.store.restrict
+
+        def suspended(*arguments: object, **named: object) -> None:
+            monkeypatch.undo()
+            shop.upload(FACTS, grants=["user:bob"])
+            self.others_do_it(shop)
+            restrict(*arguments, **named)
+
+        monkeypatch.setattr(shop.parts.store, "restrict", suspended)
+        work(shop.tools, late)
+        assert stored_access(shop) == {("user:bob",)}
+
+    def test_removes_no_points_of_a_newer_one(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The newer one is of an Ibid that cuts otherwise, so that the numbers differ."""
+        accepted = shop.upload(FACTS)
+        late = shop.claim()
+        count, cut = shop.parts.store.count, indexing.chunk
+
+        def finer(parsed: Parsed, config: ChunkerConfig, count_tokens: object) -> object:
+            return cut(parsed, replace(config, max_tokens=12, min_tokens=2), count_tokens)
+
+        def suspended(*arguments: object, **named: object) -> int:
+            monkeypatch.undo()
+            monkeypatch.setattr(indexing, "chunk", finer)
+            self.others_do_it(shop)
+            return count(*arguments, **named)
+
+        monkeypatch.setattr(shop.parts.store, "count", suspended)
+        work(shop.tools, late)
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        assert shop.points() > 1
+        shop.agree()
+
+    def test_points_that_an_attempt_before_an_upgrade_left_are_removed(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        accepted = shop.upload(FACTS)
+        cut = indexing.chunk
+        monkeypatch.setattr(
+            indexing, "chunk", lambda p, c, n: cut(p, replace(c, max_tokens=12, min_tokens=2), n)
+        )
+        monkeypatch.setattr(indexing, "record", away)
+        shop.work()
+        assert shop.points() > 1
+        monkeypatch.undo()
+        for _ in range(2):
+            shop.due_now()
+            shop.work()
+        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
+        assert shop.points() == 1
+        shop.agree()
+
+
 class TestGeneration:
     def test_one_that_was_given_up_stays_dropped(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         shop.upload(FACTS)
@@ -246,6 +314,90 @@ class TestCancel:
         assert (again.outcome, again.job_id) == ("updated", first.job_id)
         work(shop.tools, claimed)
         assert shop.state(first.job_id) == JobState.SUCCEEDED
+
+    def half_way(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Cancelled when its points are written and not yet recorded; gives the job."""
+        shop.upload("The ferry sails at noon.", name="ferry.txt")
+        shop.work()
+        accepted = shop.upload(FACTS)
+        count = shop.parts.store.count
+
+        def cancelled(*arguments: object, **named: object) -> int:
+            monkeypatch.undo()
+            with shop.parts.db.begin() as session:
+                jobs.cancel(session, shop.scope, accepted.job_id or "")
+            return count(*arguments, **named)
+
+        monkeypatch.setattr(shop.parts.store, "count", cancelled)
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.CANCELLED
+        assert shop.points() == 2
+        return accepted.job_id or ""
+
+    def retry(self, shop: Shop, job_id: str) -> None:
+        with shop.parts.db.begin() as session:
+            jobs.retry(session, shop.scope, job_id)
+
+    def clear(self, shop: Shop) -> None:
+        with shop.parts.db.begin() as session:
+            assert versions.clear_cancelled(session) == 1
+            assert versions.clear_cancelled(session) == 0
+
+    def test_half_way_leaves_no_point(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.clear(shop)
+        shop.work()
+        assert (shop.points(), shop.count(ChunkRow), shop.count(Embedding)) == (1, 1, 1)
+        shop.agree()
+        self.retry(shop, job_id)
+        shop.work()
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
+
+    @pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.FAILED])
+    def test_half_way_it_is_found_and_mended(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch, state: JobState
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        with shop.parts.db.begin() as session:
+            session.get_one(Job, job_id).state = state
+        for _ in range(2):
+            (found,) = integrity.verify(shop.parts, shop.scope, shop.collection, repair=True)
+            assert (found.orphans, found.gaps, found.stale) == (1, 0, 0)
+        shop.work()
+        assert shop.points() == 1
+        shop.agree()
+
+    def test_half_way_and_tried_again_it_waits_until_its_points_are_gone(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.clear(shop)
+        clearing = shop.claim()
+        self.retry(shop, job_id)
+        shop.work()
+        waiting = shop.job(job_id)
+        assert (waiting.state, waiting.failures, waiting.error_code) == ("queued", 0, "still_cleared")
+        work(shop.tools, clearing)
+        shop.due_now()
+        shop.work()
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
+
+    def test_half_way_and_tried_again_first_it_keeps_its_points(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.half_way(shop, monkeypatch)
+        self.retry(shop, job_id)
+        claimed = shop.claim()
+        with shop.parts.db.begin() as session:
+            document_id, version_id = shop.job(job_id).document_id, shop.job(job_id).version_id
+            found = (shop.collection, document_id, version_id)
+            jobs.enqueue(session, JobKind.PURGE, found[0], document_id=found[1], version_id=found[2])
+        shop.work()
+        work(shop.tools, claimed)
+        assert shop.state(job_id) == JobState.SUCCEEDED
+        shop.agree()
 
     def test_a_job_whose_document_is_gone_ends(self, shop: Shop) -> None:
         accepted = shop.upload(FACTS)

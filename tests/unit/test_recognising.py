@@ -15,7 +15,7 @@ from ibid.documents import Accepted, Upload
 from ibid.receipts import Receipt
 from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest import recognising
-from ingest.parsing.errors import TimedOut
+from ingest.parsing.errors import ParserDied, ParsersUnavailable, TimedOut
 from ingest.parsing.recognised import RecognisedLine, RecognisedPage
 from ingest.work import work
 from tests.unit.shop import Shop
@@ -144,6 +144,12 @@ class TestTextBesidePictures:
         assert [row.read_by for row in rows(shop, accepted.document_id)] == ["text", "text"]
         assert shop.live(accepted.document_id) == newer.version == 2
         assert shop.reader.recognised == []
+        overtaken = shop.job(accepted.job_id)
+        assert overtaken.state == JobState.PARTIALLY_SUCCEEDED
+        assert overtaken.statistics["warnings"] == [
+            "Pages 2, 3: pictures without text, which cannot be searched. "
+            "A newer version of the document came first, so they are not recognised."
+        ]
 
     def test_newer_content_that_comes_meanwhile_stays_the_newest(self, shop: Shop) -> None:
         accepted = upload(shop, MIXED)
@@ -304,6 +310,73 @@ class TestPages:
         found = receipt(shop, accepted.document_id)
         assert (found.state, found.pages.unreadable) == (JobState.PARTIALLY_SUCCEEDED, (1,))
         assert text(shop, accepted.document_id, 1) == "Lorries may not cross it."
+
+    def test_whose_parser_dies_once_are_read_in_the_end(self, shop: Shop) -> None:
+        deaths: list[int] = []
+
+        def die(page: int) -> None:
+            if deaths.count(page) < 2:
+                deaths.append(page)
+                raise ParserDied("The parser died.")
+
+        shop.reader.before = die
+        accepted = upload(shop, SCAN)
+        for _ in range(5):
+            shop.due_now()
+            shop.work()
+        assert deaths == [1, 1, 2, 2]
+        assert shop.reader.recognised == [1, 2]
+        found = receipt(shop, accepted.document_id)
+        assert (found.state, found.pages.unreadable) == (JobState.SUCCEEDED, ())
+
+    def test_whose_parser_always_dies_are_listed_as_not_read(self, shop: Shop) -> None:
+        deaths: list[int] = []
+
+        def die(page: int) -> None:
+            if page == 1:
+                deaths.append(page)
+                raise ParserDied("The parser died.")
+
+        shop.reader.before = die
+        accepted = upload(shop, SCAN)
+        for _ in range(5):
+            shop.due_now()
+            shop.work()
+        assert (deaths, shop.reader.recognised) == ([1, 1, 1], [2])
+        found = receipt(shop, accepted.document_id)
+        assert (found.state, found.pages.unreadable) == (JobState.PARTIALLY_SUCCEEDED, (1,))
+
+    def test_whose_parser_was_killed_from_outside_are_tried_for_as_long_as_it_takes(self, shop: Shop) -> None:
+        kills: list[int] = []
+
+        def kill(page: int) -> None:
+            if len(kills) < 5:
+                kills.append(page)
+                raise ParsersUnavailable("It was killed.")
+
+        shop.reader.before = kill
+        accepted = upload(shop, SCAN)
+        for _ in range(7):
+            shop.due_now()
+            shop.work()
+        job = shop.job(accepted.job_id)
+        assert (len(kills), job.state, job.failures) == (5, JobState.SUCCEEDED, 0)
+
+    def test_all_of_whose_parsers_die_fail_after_the_tries_of_each(self, shop: Shop) -> None:
+        deaths: list[int] = []
+
+        def die(page: int) -> None:
+            deaths.append(page)
+            raise ParserDied("The parser died.")
+
+        shop.reader.before = die
+        accepted = upload(shop, SCAN)
+        for _ in range(8):
+            shop.due_now()
+            shop.work()
+        job = shop.job(accepted.job_id)
+        assert deaths == [1, 1, 1, 2, 2, 2]
+        assert (job.state, job.error_code, job.retryable) == (JobState.FAILED, "parser_died", True)
 
     def test_none_of_which_can_be_read_say_why(self, shop: Shop) -> None:
         def refuse(_page: int) -> None:
