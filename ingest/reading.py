@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,7 +32,15 @@ class StillCleared(Unavailable):
     code = "still_cleared"
 
 
-def read(tools: Tools, held: Claim) -> None:
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A document that was read together with others, and its share of the seconds."""
+
+    parsed: Parsed
+    seconds: float
+
+
+def read(tools: Tools, held: Claim, ahead: Ahead | None = None) -> None:
     """Make sure that the claim's version has its canonical text; parses only what was never parsed like this.
 
     What a file holds as text is read at once. Pictures are recognised if there is nothing else, or if the version is
@@ -48,6 +57,9 @@ def read(tools: Tools, held: Claim) -> None:
         if _take_kept(session, version, key):
             return
         blob_key = session.get_one(Blob, version.blob_id).key
+    if ahead is not None:
+        _keep(tools, held, key, ahead.parsed, ahead.seconds)
+        return
     started = time.perf_counter()
     with local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
@@ -64,7 +76,10 @@ def read(tools: Tools, held: Claim) -> None:
             waiting = parsed.report.pages_waiting
             pages = recognising.pages(tools, held, key, path, version.media_type, waiting)
             parsed = tools.reader.parse(path, version.filename, version.media_type, pages)
-    seconds = time.perf_counter() - started
+    _keep(tools, held, key, parsed, time.perf_counter() - started)
+
+
+def _keep(tools: Tools, held: Claim, key: str, parsed: Parsed, seconds: float) -> None:
     metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
     with tools.db.begin(durable=False) as session:
@@ -72,7 +87,7 @@ def read(tools: Tools, held: Claim) -> None:
             if bytes_ is not None:
                 uploads.refer(session, bytes_)
         claims.check(session, held)
-        _keep(session, key, parsed, seconds, [row for row, _ in found])
+        _add(session, key, parsed, seconds, [row for row, _ in found])
         session.get_one(Version, held.version_id).parse_key = key
         session.execute(delete(RecognisedRow).where(RecognisedRow.version_id == held.version_id))
 
@@ -130,7 +145,7 @@ def _read_from(version: Version) -> tuple[str, ...]:
     return version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type)
 
 
-def _keep(
+def _add(
     session: Session, key: str, parsed: Parsed, seconds: float, attached: Sequence[dict[str, Any]]
 ) -> None:
     layout = encode_layout(parsed.elements, parsed.boxes, parsed.report)
@@ -154,10 +169,15 @@ def _keep(
 @contextmanager
 def local_copy(tools: Tools, blob_key: str, filename: str) -> Iterator[Path]:
     """The blob as a file that ends like the upload did; its name is otherwise ours."""
-    suffix = PurePosixPath(filename).suffix.lower()
     with scratch.folder() as folder:
-        path = folder / ("document" + (suffix if suffix.isascii() else ""))
-        with path.open("wb") as file:
-            for piece in tools.blobs.open(blob_key):
-                file.write(piece)
-        yield path
+        yield copied(tools, blob_key, filename, folder / "document")
+
+
+def copied(tools: Tools, blob_key: str, filename: str, to: Path) -> Path:
+    """The blob as a file of that path and the ending of its name."""
+    suffix = PurePosixPath(filename).suffix.lower()
+    path = to.with_suffix(suffix if suffix.isascii() else "")
+    with path.open("wb") as file:
+        for piece in tools.blobs.open(blob_key):
+            file.write(piece)
+    return path

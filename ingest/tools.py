@@ -31,6 +31,10 @@ class Reader(Protocol):
         """The document's text, elements and boxes, with what was recognised on pages that wait for it."""
         ...
 
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[Parsed | None]:
+        """Small documents of one type at once, given as paths and names; None for one that is to be read alone."""
+        ...
+
     def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
         """The words in the picture of a page (from 1)."""
         ...

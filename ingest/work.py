@@ -21,7 +21,17 @@ from ibid.embedding.registry import encoder_for
 from ibid.errors import Forbidden, IbidError, Invalid, TooLarge
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
-from ingest import fetching, indexing, publishing, purging, reading, recognising, reindexing, unpacking
+from ingest import (
+    fetching,
+    indexing,
+    publishing,
+    purging,
+    reading,
+    recognising,
+    reindexing,
+    together,
+    unpacking,
+)
 from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
@@ -50,7 +60,8 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
 def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
     """Take documents from bytes to what readers see; their texts share the encoder's batches."""
     clock = Stopwatch()
-    held = [claim for claim in claims if _attempt(tools, claim, _read)]
+    ahead = together.read(tools, claims) if len(claims) > 1 else {}
+    held = [c for c in claims if _attempt(tools, c, partial(_read, ahead.pop(c.version_id or "", None)))]
     while held:
         with tools.db.read() as session:
             lacking = [
@@ -71,13 +82,13 @@ def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
         held = [c for c in held if c not in failed and not _publish(tools, c, clock)]
 
 
-def _read(tools: Tools, held: Claim) -> None:
+def _read(ahead: reading.Ahead | None, tools: Tools, held: Claim) -> None:
     """Make sure of the text. A live version's points get the document's access list first, lest reading fails."""
     with tools.db.read() as session:
         live = session.get_one(Document, held.document_id).current_version_id
     if live is not None:
         publishing.restrict_points(tools, held)
-    reading.read(tools, held)
+    reading.read(tools, held, ahead)
 
 
 def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:
@@ -206,9 +217,7 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
 
 def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
     read_next = recognising.will_read(session, version)
-    return recognising.note(
-        tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next
-    )
+    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -35,6 +35,9 @@ class PlainReader:
     def close(self) -> None:
         pass
 
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[None]:
+        return [None] * len(files)  # each is read alone
+
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
         if media_type == "application/pdf":
             return parser_for(media_type).parse(path, filename, media_type)

@@ -83,15 +83,29 @@ class ParseServer:
         """
         known = tuple(recognised.dump(page).decode() for page in pages)
         request = Request(str(path.absolute()), filename, media_type, self._limits, recognised=known)
-        return codec.load(self._asked(request))
+        return codec.load(self._asked_of_one(request))
+
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[Parsed | None]:
+        """Documents of one type, given as paths and names, by one process under the limits of one document.
+
+        None: that one is to be read alone, which tells what is wrong with it. Raises what `parse` raises if nothing
+        could be read.
+        """
+        (first, name), *others = ((str(path.absolute()), filename) for path, filename in files)
+        request = Request(first, name, media_type, self._limits, beside=tuple(others))
+        return [codec.load(body) if body is not None else None for body in self._asked(request)]
 
     def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
         """The words in the picture of a page (from 1); raises what `parse` raises. One page has its own time limit."""
         limits = replace(self._limits, seconds=self._page_seconds)
         request = Request(str(path.absolute()), "", media_type, limits, page)
-        return recognised.load(self._asked(request))
+        return recognised.load(self._asked_of_one(request))
 
-    def _asked(self, request: Request) -> bytes:
+    def _asked_of_one(self, request: Request) -> bytes:
+        (body,) = self._asked(request)
+        return body or b""
+
+    def _asked(self, request: Request) -> list[bytes | None]:
         with self._lock:
             return self._ask(self._server(), request)
 
@@ -124,9 +138,9 @@ class ParseServer:
             )
         return running
 
-    def _ask(self, running: "_Running", request: Request) -> bytes:
+    def _ask(self, running: "_Running", request: Request) -> list[bytes | None]:
         try:
-            outcome, body = running.exchange(request)
+            outcome, bodies = running.exchange(request)
         except TimeoutError as error:
             self._stop()
             raise TimedOut(
@@ -140,7 +154,7 @@ class ParseServer:
         self.peak_bytes = int(outcome.get("peak_bytes", 0))
         if "code" in outcome:
             raise _ERRORS.get(outcome["code"], ParserDied)(outcome["message"])
-        return body
+        return bodies
 
     def _stop(self) -> None:
         running, self._running = self._running, None
@@ -176,16 +190,20 @@ class _Running:
                 "The parse server did not start; the log has its reason. Try again."
             ) from error
 
-    def exchange(self, request: Request) -> tuple[dict[str, str], bytes]:
+    def exchange(self, request: Request) -> tuple[dict[str, str], list[bytes | None]]:
         """Send a request and await its outcome; raises `OSError` or `ValueError` when the server is gone."""
         self._channel.settimeout(request.limits.seconds + _LOADING)
         self._channel.sendall(request.to_line())
         outcome = json.loads(self._answers.readline())
-        size = int(outcome["bytes"])
-        body = self._answers.read(size) if 0 <= size <= request.limits.output_bytes else b""
-        if len(body) != size:
+        sizes = [int(size) for size in outcome.pop("bytes")]
+        if max(sizes, default=0) > request.limits.output_bytes:
+            raise ValueError("the answer is too long")
+        bodies = [None if size < 0 else self._answers.read(size) for size in sizes]
+        if any(body is not None and len(body) != size for body, size in zip(bodies, sizes, strict=True)):
             raise ValueError("the answer was cut short")
-        return {key: str(value) for key, value in outcome.items()}, body
+        if "code" not in outcome and len(bodies) != 1 + len(request.beside):
+            raise ValueError("the answer is not of this request")
+        return {key: str(value) for key, value in outcome.items()}, bodies
 
     def stop(self) -> None:
         """Close the socket, which ends the server, and wait for it."""

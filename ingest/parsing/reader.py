@@ -22,6 +22,10 @@ class ConfinedReader:
         """As `ParseServer.parse`."""
         return self.documents.parse(path, filename, media_type, pages)
 
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[Parsed | None]:
+        """As `ParseServer.parse_together`."""
+        return self.documents.parse_together(files, media_type)
+
     def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
         """As `ParseServer.recognise`."""
         return self.pictures.recognise(path, media_type, page)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from typing import Final, cast
 
-from ibid.media import BY_EXTENSION, PICTURES, UnsupportedType
+from ibid.media import BY_EXTENSION, PICTURES, TEXT, UnsupportedType
 from ingest import canonical
 from ingest.parsing.port import Parser
 
@@ -21,7 +21,8 @@ class Offer:
     """A parser that can be had: where it is, and its score for each media type it takes (the highest wins).
 
     `revision` is raised when its output changes; `packages` are those whose versions change its output;
-    for the media types in `programs` it starts other programs.
+    for the media types in `programs` it starts other programs. Small files of those in `shared` may be read by one
+    process one after the other (decision record 0010): nothing looks at their bytes that they could take over.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Offer:
     packages: tuple[str, ...] = ()
     revision: int = 1
     programs: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
     def load(self) -> Parser:
         """The parser, importing what it needs."""
@@ -61,6 +63,7 @@ _BUILT_IN: Final = (
         ),
         revision=2,
         programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
+        shared=frozenset({TEXT.name}),
     ),
 )
 

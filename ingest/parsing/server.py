@@ -1,7 +1,8 @@
 """The parse server: loads the parsers once and forks a confined child for each document, or each page to recognise.
 
-It talks to one client over an inherited socket: a line of JSON with the request, a line of JSON with the outcome, and
-after a good outcome that many bytes (`ingest.parsing.codec`). It ends when the client goes.
+Small texts may share a child. The server talks to one client over an inherited socket: a line of JSON with the
+request, a line of JSON with the outcome, and after a good outcome so many bytes of each document
+(`ingest.parsing.codec`). It ends when the client goes.
 """
 
 import gc
@@ -15,7 +16,7 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,8 @@ _KIB: Final = 1024 if sys.platform == "linux" else 1
 class Request:
     """A document to read, or with a `page` (from 1) the picture of that page.
 
-    `recognised` is what was made of pictures before, as `ingest.parsing.recognised` writes it.
+    `recognised` is what was made of pictures before, as `ingest.parsing.recognised` writes it. `beside` are the paths
+    and names of more documents of this type, which the same child reads after it, under the limits of one.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Request:
     limits: Limits
     page: int = 0
     recognised: tuple[str, ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
 
     def to_line(self) -> bytes:
         """As it travels."""
@@ -56,8 +59,17 @@ class Request:
     def from_line(cls, line: bytes) -> "Request":
         """From `to_line`."""
         fields = json.loads(line)
-        given = {"limits": Limits(**fields["limits"]), "recognised": tuple(fields["recognised"])}
+        given = {
+            "limits": Limits(**fields["limits"]),
+            "recognised": tuple(fields["recognised"]),
+            "beside": tuple((path, filename) for path, filename in fields["beside"]),
+        }
         return cls(**(fields | given))
+
+    def each(self) -> list["Request"]:
+        """A request for each of its documents alone."""
+        others = (replace(self, path=path, filename=name, beside=()) for path, name in self.beside)
+        return [replace(self, beside=()), *others]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +112,10 @@ def _serve(channel: socket.socket, home: Path, parent: int, *, network_cut: bool
         line = requests.readline()
         if not line:
             return
-        outcome, body = _answered(Request.from_line(line), channel, home, parent)
-        channel.sendall(json.dumps({**outcome, "bytes": len(body)}).encode() + b"\n" + body)
+        outcome, bodies = _answered(Request.from_line(line), channel, home, parent)
+        sizes = [-1 if body is None else len(body) for body in bodies]
+        heading = json.dumps({**outcome, "bytes": sizes}).encode() + b"\n"
+        channel.sendall(heading + b"".join(filter(None, bodies)))
 
 
 def _await(channel: socket.socket, parent: int) -> None:
@@ -114,17 +128,19 @@ def _await(channel: socket.socket, parent: int) -> None:
 
 def _answered(
     request: Request, channel: socket.socket, home: Path, parent: int
-) -> tuple[dict[str, str | int], bytes]:
-    """The outcome of a request and the bytes of the document."""
+) -> tuple[dict[str, str | int], list[bytes | None]]:
+    """The outcome of a request, and the bytes of each document: None for one of several that is to be read alone."""
     peak = 0
     folder = Path(tempfile.mkdtemp(dir=home))
     try:
         _warm(request)
         ended = _in_child(request, folder, channel, parent)
         peak = ended.peak_bytes
-        return {"peak_bytes": peak}, _result(folder / "result", ended, request.limits)
+        if request.beside:
+            return {"peak_bytes": peak}, _shared(folder, ended, 1 + len(request.beside))
+        return {"peak_bytes": peak}, [_result(_path(folder, 0), ended, request.limits)]
     except IbidError as error:
-        return {"code": error.code, "message": error.message, "peak_bytes": peak}, b""
+        return {"code": error.code, "message": error.message, "peak_bytes": peak}, []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -174,7 +190,7 @@ def _child(request: Request, folder: Path) -> None:
     try:
         os.setpgid(0, 0)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-        status = _read_to(folder / "result", request)
+        status = _read_all(folder, request)
     except Exception:  # a door: the last chance to say why
         log.exception("A parse child failed")
     finally:
@@ -182,11 +198,23 @@ def _child(request: Request, folder: Path) -> None:
         os._exit(status)
 
 
-def _read_to(result: Path, request: Request) -> int:
+def _read_all(folder: Path, request: Request) -> int:
     from ingest.parsing.registry import offer_for  # noqa: PLC0415 - loaded by _warm in the server
 
+    sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
+    for number, alone in enumerate(request.each()):
+        _path(folder, number).write_bytes(_read(alone))
+    return 0
+
+
+def _path(folder: Path, number: int) -> Path:
+    """Where the child leaves what it read of one of the documents."""
+    return folder / f"result-{number}"
+
+
+def _read(request: Request) -> bytes:
+    """The document, or what is wrong with it."""
     try:
-        sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
         data = _OK + (_page(request) if request.page else _document(request))
     except IbidError as error:
         data = _failure(error)
@@ -201,8 +229,7 @@ def _read_to(result: Path, request: Request) -> int:
         data = _failure(
             TooLargeWhenUnpacked("This document holds more text than one document may. Split it.")
         )
-    result.write_bytes(data)
-    return 0
+    return data
 
 
 def _document(request: Request) -> bytes:
@@ -280,6 +307,14 @@ def _result(path: Path, ended: _Ended, limits: Limits) -> bytes:
     if data[:1] == _OK:
         return data[1:]
     raise _Told(json.loads(data[1:]))
+
+
+def _shared(folder: Path, ended: _Ended, count: int) -> list[bytes | None]:
+    """The documents that a child left which read several; what it met with one is found out by reading that alone."""
+    if not ended.in_time or ended.status != 0:
+        return [None] * count
+    read = [_path(folder, number).read_bytes() for number in range(count)]
+    return [data[1:] if data[:1] == _OK else None for data in read]
 
 
 class _Told(IbidError):

@@ -88,6 +88,9 @@ class OwnReader:
     def close(self) -> None:
         pass
 
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[None]:
+        return [None] * len(files)  # each is read alone
+
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
         return parser_for(media_type).parse(path, filename, media_type)
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,9 @@ class PlainReader:
 
     def close(self) -> None:
         pass
+
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[None]:
+        return [None] * len(files)  # each is read alone
 
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
         text = path.read_text()

@@ -1,7 +1,7 @@
 """Two speeds: text is searchable at once, pictures are recognised afterwards, as a version of their own."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class ScanReader:
     def __init__(self) -> None:
         self.recognised: list[int] = []
         self.before: Callable[[int], None] = lambda _page: None
+
+    def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[None]:
+        return [None] * len(files)  # each is read alone
 
     def parse(
         self, path: Path, filename: str, media_type: str, pages: tuple[RecognisedPage, ...] = ()
