@@ -7,7 +7,8 @@ process that read a hostile file. Coordinates are whole units of 1/10,000 of the
 import json
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Final, overload
@@ -115,14 +116,21 @@ def encode_layout(elements: Iterable[Element], boxes: Sequence[TextBox], report:
 
 def decode_layout(data: bytes) -> Layout:
     """The layout of `encode_layout`; raises `LayoutDamaged` for anything that is not one."""
-    try:
-        document = json.loads(_inflate(data))
-        if document["v"] != _VERSION:
-            message = (
-                f"This layout has version {document['v']}, which this release cannot read. Parse it again."
-            )
-            raise LayoutDamaged(message)
+    with _told_damaged():
+        document = _document(data)
         return Layout(_elements(document), _columns(document), _REPORT.validate_python(document["report"]))
+
+
+def decode_report(data: bytes) -> ParseReport:
+    """What the parser reported, of `encode_layout`; the rest is not looked at. Raises `LayoutDamaged`."""
+    with _told_damaged():
+        return _REPORT.validate_python(_document(data)["report"])
+
+
+@contextmanager
+def _told_damaged() -> Iterator[None]:
+    try:
+        yield
     except (
         zlib.error,
         ValueError,
@@ -134,6 +142,14 @@ def decode_layout(data: bytes) -> Layout:
     ) as error:
         message = "The stored layout of this document cannot be read. Upload the document again."
         raise LayoutDamaged(message) from error
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_inflate(data))
+    if document["v"] != _VERSION:
+        message = f"This layout has version {document['v']}, which this release cannot read. Parse it again."
+        raise LayoutDamaged(message)
+    return document
 
 
 def boxes_of(layout: Layout, start: int, end: int) -> tuple[Box, ...]:

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from ibid import documents, generations
 from ibid.db.tables import ChunkRow, Document, Generation, Version
-from ibid.embedding.bm25 import Bm25
+from ibid.embedding.bm25 import Bm25, bm25_for
 from ibid.embedding.texts import encoder_text
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
@@ -18,7 +18,7 @@ def point(chunk: ChunkRow, dense: Vector, bm25: Bm25, payload: PointPayload) -> 
 
 def sparse_encoder(generation: Generation) -> Bm25:
     """The BM25 model with the generation's settings."""
-    return Bm25(generations.recipe_of(generation).sparse)
+    return bm25_for(generations.recipe_of(generation).sparse)
 
 
 def payload(session: Session, version: Version, document: Document) -> PointPayload:

@@ -1,6 +1,6 @@
 """Receipts: what each stage of ingestion saw and made of a version; put together from SQL, and kept at the job's end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ibid import jobs
 from ibid.db.tables import ChunkRow, Collection, Document, Indexing, Job, Parse, Version
-from ibid.layout import decode_layout
+from ibid.layout import decode_report
 from ibid.types import JobState, ParseReport
 
 
@@ -97,20 +97,17 @@ def of(session: Session, version: Version) -> Receipt:
     state = jobs.shown(session.get_one(Job, version.job_id))
     if version.receipt:
         return _RECEIPT.validate_python(version.receipt | {"state": state})
-    return _so_far(session, version, state, {})
+    return so_far(session, version, state, {})
 
 
-def keep(
-    session: Session, version: Version, seconds: Mapping[str, float], warnings: Sequence[str] = ()
-) -> None:
-    """Keep the version's receipt as of now, with the seconds that each stage took, and further warnings."""
-    receipt = _so_far(session, version, JobState.RUNNING, seconds)
-    kept: dict[str, Any] = asdict(replace(receipt, warnings=receipt.warnings + tuple(warnings)))
+def keep(version: Version, receipt: Receipt) -> None:
+    """Keep the receipt with its version."""
+    kept: dict[str, Any] = asdict(receipt)
     del kept["state"]  # the job's, and told by it
     version.receipt = kept
 
 
-def _so_far(session: Session, version: Version, state: JobState, seconds: Mapping[str, float]) -> Receipt:
+def so_far(session: Session, version: Version, state: JobState, seconds: Mapping[str, float]) -> Receipt:
     """The counts in the collection's active generation."""
     document = session.get_one(Document, version.document_id)
     generation_id = session.get_one(Collection, document.collection_id).active_generation_id
@@ -124,7 +121,7 @@ def _so_far(session: Session, version: Version, state: JobState, seconds: Mappin
     parse = session.get(Parse, version.parse_key) if version.parse_key else None
     if parse is None:
         return receipt
-    report = decode_layout(parse.layout).report
+    report = decode_report(parse.layout)
     spent = {stage: round(value, 3) for stage, value in {"parse": parse.seconds, **seconds}.items()}
     return replace(
         receipt,

@@ -1,5 +1,6 @@
 """The end of an ingest: the version becomes what readers see, in one commit, once every generation holds it."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -10,7 +11,9 @@ from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
 from ibid.vectors.port import Fence
+from ingest import storing
 from ingest.indexing import VersionGone
+from ingest.storing import Stored
 from ingest.tools import Tools
 
 
@@ -22,33 +25,32 @@ def lacking(session: Session, held: Claim) -> list[Generation]:
     return [g for g in generations.written(session, held.collection_id) if g.id not in stored]
 
 
-def publish(tools: Tools, held: Claim) -> bool:
-    """Make the version live and supersede the former one; False if a generation appeared that lacks it.
+def publish(session: Session, held: Claim, stored: Sequence[Stored], *, grace: timedelta | None) -> bool:
+    """Record what is stored of the version and make it live; False if a generation appeared that lacks it.
 
-    The files inside become documents in the same commit, and those that are no longer inside go: a version that
-    fails takes nothing from readers of the one before. Does nothing when a newer version is live already, or when
-    this one is (an attempt after a crash).
+    The files inside become documents in the same commit, and those that are no longer inside go (`grace`: see
+    `documents.delete`): a version that fails takes nothing from readers of the one before. Does nothing when a newer
+    version is live already, or when this one is (an attempt after a crash).
     """
-    with tools.db.begin() as session:
-        generations.lock_collection(session, held.collection_id)
-        version = session.get(Version, held.version_id)
-        if version is not None:
-            children.hold(session, version.parse_key or "")
-        document = session.scalars(
-            select(Document).where(Document.id == held.document_id).with_for_update()
-        ).one()
-        if version is None or document.deleted_at is not None:
-            raise VersionGone(f"Document {document.id} was deleted; its version is not published.")
-        claims.check(session, held)
-        if lacking(session, held):
-            return False
-        live = session.get(Version, document.current_version_id) if document.current_version_id else None
-        if live is None or live.number < version.number:
-            _go_live(session, held, document, version, live)
-            grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
-            children.accept(session, document, version, grace=grace)
-        elif version.live_from is None:  # overtaken before it was ever seen: superseded at once
-            version.live_from = version.live_to = now()
+    generations.lock_collection(session, held.collection_id)
+    version = session.get(Version, held.version_id)
+    if version is not None:
+        children.hold(session, version.parse_key or "")
+    document = session.scalars(
+        select(Document).where(Document.id == held.document_id).with_for_update()
+    ).one()
+    if version is None or document.deleted_at is not None:
+        raise VersionGone(f"Document {document.id} was deleted; its version is not published.")
+    storing.record(session, stored)
+    claims.check(session, held)
+    if lacking(session, held):
+        return False
+    live = session.get(Version, document.current_version_id) if document.current_version_id else None
+    if live is None or live.number < version.number:
+        _go_live(session, held, document, version, live)
+        children.accept(session, document, version, grace=grace)
+    elif version.live_from is None:  # overtaken before it was ever seen: superseded at once
+        version.live_from = version.live_to = now()
     return True
 
 

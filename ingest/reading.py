@@ -34,7 +34,7 @@ class StillCleared(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A document that was read together with others, and its share of the seconds."""
+    """A document that was read together with others, its share of the seconds; nothing lies inside it."""
 
     parsed: Parsed
     seconds: float
@@ -56,10 +56,11 @@ def read(tools: Tools, held: Claim, ahead: Ahead | None = None) -> None:
         key = parse_key(version, tools.settings)
         if _take_kept(session, version, key):
             return
+        if ahead is not None:
+            _add(session, key, ahead.parsed, ahead.seconds, ())
+            version.parse_key = key
+            return
         blob_key = session.get_one(Blob, version.blob_id).key
-    if ahead is not None:
-        _keep(tools, held, key, ahead.parsed, ahead.seconds)
-        return
     started = time.perf_counter()
     with local_copy(tools, blob_key, version.filename) as path:
         parsed = tools.reader.parse(path, version.filename, version.media_type)
@@ -80,7 +81,6 @@ def read(tools: Tools, held: Claim, ahead: Ahead | None = None) -> None:
 
 
 def _keep(tools: Tools, held: Claim, key: str, parsed: Parsed, seconds: float) -> None:
-    metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     found = [_kept(tools, ordinal, item) for ordinal, item in enumerate(parsed.attachments)]
     with tools.db.begin(durable=False) as session:
         for _, bytes_ in sorted(found, key=lambda pair: pair[1].blob_id if pair[1] else ""):
@@ -148,6 +148,7 @@ def _read_from(version: Version) -> tuple[str, ...]:
 def _add(
     session: Session, key: str, parsed: Parsed, seconds: float, attached: Sequence[dict[str, Any]]
 ) -> None:
+    metrics.STAGE_SECONDS.labels("parse").observe(seconds)
     layout = encode_layout(parsed.elements, parsed.boxes, parsed.report)
     while True:
         try:

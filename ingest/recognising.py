@@ -12,7 +12,7 @@ from ibid import claims, versions
 from ibid.claims import Claim
 from ibid.db.tables import Parse, RecognisedRow, Version
 from ibid.errors import Invalid, Unavailable
-from ibid.layout import decode_layout
+from ibid.layout import decode_report
 from ibid.settings import Settings
 from ibid.types import ReadBy
 from ingest.indexing import VersionGone
@@ -120,11 +120,16 @@ def follow_up(tools: Tools, held: Claim) -> None:
         version = session.get(Version, held.version_id)
         if version is None:
             raise VersionGone("The document was deleted a moment ago.")
-        if version.read_by != ReadBy.TEXT or not available(tools.settings):
-            return
-        layout = session.get_one(Parse, version.parse_key).layout
-        if decode_layout(layout).report.pages_waiting and versions.recognise(session, version):
+        if is_due(session, tools.settings, version) and versions.recognise(session, version):
             claims.check(session, held)
+
+
+def is_due(session: Session, settings: Settings, version: Version) -> bool:
+    """Whether pages of the version wait that are read here."""
+    if version.read_by != ReadBy.TEXT or not available(settings):
+        return False
+    layout = session.get_one(Parse, version.parse_key).layout
+    return bool(decode_report(layout).pages_waiting)
 
 
 def note(settings: Settings, waiting: Sequence[int], *, read_next: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from ibid import claims, generations
 from ibid.claims import Claim
 from ibid.db.tables import Generation, Version
 from ibid.types import JobState
-from ingest import indexing
+from ingest import indexing, storing
 from ingest.indexing import Target, VersionGone
 from ingest.tools import Tools
 
@@ -39,7 +39,7 @@ def _build(tools: Tools, held: Claim, generation: Generation, version: Version) 
     texts = indexing.cut(tools, target)
     unknown = indexing.embed(tools, generation, texts, ())
     tools.go_on()  # not every text has its vector if the worker was told to stop
-    indexing.store(tools, target, indexing.count(texts, unknown))
+    storing.store(tools, target, indexing.count(texts, unknown))
 
 
 def _stepped_back(tools: Tools, held: Claim, generation: Generation) -> bool:

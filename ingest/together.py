@@ -70,4 +70,4 @@ def _read(tools: Tools, media_type: str, files: dict[Version, str]) -> dict[str,
         return {}
     share = (time.perf_counter() - started) / len(files)
     each = zip(files, read, strict=True)
-    return {version.id: Ahead(parsed, share) for version, parsed in each if parsed is not None}
+    return {version.id: Ahead(parsed, share) for version, parsed in each if parsed and not parsed.attachments}

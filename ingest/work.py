@@ -5,10 +5,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
+from enum import Enum, auto
 from functools import partial
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ibid import children, claims, documents, generations, logs, metrics, receipts
@@ -19,6 +21,7 @@ from ibid.db.tables import Document, Generation, Version
 from ibid.embedding.port import EmbedderUnavailable
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Forbidden, IbidError, Invalid, TooLarge
+from ibid.receipts import Receipt
 from ibid.types import JobKind, JobState
 from ibid.vectors.errors import Fenced
 from ingest import (
@@ -29,12 +32,14 @@ from ingest import (
     reading,
     recognising,
     reindexing,
+    storing,
     together,
     unpacking,
 )
 from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied
+from ingest.storing import Stored
 from ingest.tools import Stopping, Tools
 
 LONGEST_WAIT = timedelta(seconds=30)
@@ -60,8 +65,7 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
 def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
     """Take documents from bytes to what readers see; their texts share the encoder's batches."""
     clock = Stopwatch()
-    ahead = together.read(tools, claims) if len(claims) > 1 else {}
-    held = [c for c in claims if _attempt(tools, c, partial(_read, ahead.pop(c.version_id or "", None)))]
+    held = _read_all(tools, claims)
     while held:
         with tools.db.read() as session:
             lacking = [
@@ -78,17 +82,27 @@ def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
         clock.lap("embed")
         stored = _store(tools, counts)
         clock.lap("index")
-        failed = {target.held for target in targets} - {target.held for target in stored}
-        held = [c for c in held if c not in failed and not _publish(tools, c, clock)]
+        failed = {target.held for target in targets} - {each.target.held for each in stored}
+        done = {claim: [each for each in stored if each.target.held == claim] for claim in held}
+        held = [c for c in held if c not in failed and not _publish(tools, c, done[c], clock)]
 
 
-def _read(ahead: reading.Ahead | None, tools: Tools, held: Claim) -> None:
-    """Make sure of the text. A live version's points get the document's access list first, lest reading fails."""
+def _read_all(tools: Tools, claims: Sequence[Claim]) -> list[Claim]:
+    """Those whose text is there, read now or before."""
+    ahead = together.read(tools, claims) if len(claims) > 1 else {}
+    restricted = select(Document.id).where(
+        Document.id.in_([claim.document_id for claim in claims]),
+        Document.current_version_id.is_not(None),
+        Document.restricted,
+    )
     with tools.db.read() as session:
-        live = session.get_one(Document, held.document_id).current_version_id
-    if live is not None:
-        publishing.restrict_points(tools, held)
-    reading.read(tools, held, ahead)
+        seen = set(session.scalars(restricted))
+    return [
+        claim
+        for claim in claims
+        if (claim.document_id not in seen or _attempt(tools, claim, publishing.restrict_points))
+        and _attempt(tools, claim, partial(reading.read, ahead=ahead.pop(claim.version_id or "", None)))
+    ]
 
 
 def _forgone(tools: Tools, held: Claim, generation: Generation) -> bool:
@@ -129,37 +143,48 @@ def _cut(tools: Tools, target: Target) -> list[Text] | None:
     return made[0] if done else None
 
 
-def _store(tools: Tools, counts: dict[Target, Counts]) -> list[Target]:
-    """Write the points of all targets; those are given back that are recorded. The disk is waited for once."""
-    written: dict[Target, int] = {}
+def _store(tools: Tools, counts: dict[Target, Counts]) -> list[Stored]:
+    """Write the points of all targets; those are given back that are durable."""
+    by_generation: dict[str, list[Target]] = defaultdict(list)
     for target in counts:
-        _attempt(tools, target.held, partial(_write, target, written))
-    unsynced = {id_: _sync(tools, id_) for id_ in {target.generation.id for target in written}}
-    steps = {
-        t: partial(_record, t, counts[t], stored, unsynced[t.generation.id]) for t, stored in written.items()
-    }
-    return [target for target, step in steps.items() if _attempt(tools, target.held, step)]
+        by_generation[target.generation.id].append(target)
+    return [each for targets in by_generation.values() for each in _store_together(tools, targets, counts)]
 
 
-def _write(target: Target, written: dict[Target, int], tools: Tools, _held: Claim) -> None:
-    written[target] = indexing.write(tools, target)
+def _store_together(
+    tools: Tools, targets: Sequence[Target], counts: dict[Target, Counts]
+) -> Iterator[Stored]:
+    """Those of one generation, for which the disk is waited for once."""
+    generation, versions = targets[0].generation, [target.version_id for target in targets]
+    unready = _met(lambda: storing.prepare(tools, generation, versions))
+    written: list[Stored] = []
+    for target in targets:
+        _attempt(tools, target.held, partial(_write, unready, target, counts[target], written))
+    unsynced = _met(lambda: tools.store.sync(generation.id)) if written else None
+    for each in written:
+        if _attempt(tools, each.target.held, partial(_raise, unsynced)):
+            yield each
 
 
-def _sync(tools: Tools, generation_id: str) -> IbidError | None:
-    """What kept a generation's points from being durable, for each of its documents to meet."""
+def _met(step: Callable[[], object]) -> IbidError | None:
+    """What a step met that was done once for several documents, for each of them to meet."""
     try:
-        tools.store.sync(generation_id)
+        step()
     except IbidError as error:
         return error
     return None
 
 
-def _record(
-    target: Target, counts: Counts, stored: int, unsynced: IbidError | None, tools: Tools, _held: Claim
+def _raise(error: IbidError | None, _tools: Tools, _held: Claim) -> None:
+    if error is not None:
+        raise error
+
+
+def _write(
+    unready: IbidError | None, target: Target, counts: Counts, to: list[Stored], tools: Tools, held: Claim
 ) -> None:
-    if unsynced is not None:
-        raise unsynced
-    indexing.record(tools, target, counts, stored)
+    _raise(unready, tools, held)
+    to.append(storing.write(tools, target, counts))
 
 
 def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[Target, Counts]:
@@ -176,15 +201,36 @@ def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[Target, Counts
     return counts
 
 
-def _publish(tools: Tools, held: Claim, clock: Stopwatch) -> bool:
+def _publish(tools: Tools, held: Claim, stored: Sequence[Stored], clock: Stopwatch) -> bool:
     """Whether the claim is done with: live, or dropped. False: a generation appeared that lacks the version."""
-    outcome: list[bool] = []
-    if not _attempt(tools, held, lambda t, c: outcome.append(publishing.publish(t, c))):
+    outcome: list[_Outcome] = []
+    if not _attempt(tools, held, lambda t, c: outcome.append(_published(t, c, stored, clock))):
         return True
-    if not outcome[0]:
-        return False
-    _attempt(tools, held, lambda t, c: _finish(t, c, clock))
-    return True
+    if outcome[0] is _Outcome.LIVE:
+        _attempt(tools, held, lambda t, c: _finish(t, c, clock))
+    return outcome[0] is not _Outcome.LACKING
+
+
+class _Outcome(Enum):
+    """What became of a version: a generation lacks it, readers see it, and its job ended as well."""
+
+    LACKING = auto()
+    LIVE = auto()
+    ENDED = auto()
+
+
+def _published(tools: Tools, held: Claim, stored: Sequence[Stored], clock: Stopwatch) -> _Outcome:
+    """Publish, and in the same commit end the job of a first version that everybody may see: no point has to change."""
+    grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
+    with storing.removed_if_gone(tools, stored), tools.db.begin() as session:
+        if not publishing.publish(session, held, stored, grace=grace):
+            return _Outcome.LACKING
+        version = session.get_one(Version, held.version_id)
+        alone = version.number == 1 and not session.get_one(Document, held.document_id).restricted
+        if not alone or recognising.is_due(session, tools.settings, version):
+            return _Outcome.LIVE
+        _end(session, tools, held, clock)
+    return _Outcome.ENDED
 
 
 def _finish(tools: Tools, held: Claim, clock: Stopwatch) -> None:
@@ -200,24 +246,31 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
         claims.check(session, held)
         if documents.grants(session, session.get_one(Document, held.document_id)) != granted:
             return False
-        version = session.get_one(Version, held.version_id)
-        if not version.receipt:  # else the job only brought the points up to date
-            owner = session.get_one(Document, held.document_id)
-            unread = children.warnings(session, owner, version.parse_key or "")
-            receipts.keep(session, version, clock.seconds, unread + _left_waiting(tools, session, version))
-        receipt = receipts.of(session, version)
-        waiting = receipt.pages.waiting
-        whole = receipt.whole and (not waiting or recognising.will_read(session, version))
-        state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
-        statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
-        claims.finish(session, held, state, statistics)
-    log.info("the job ended: %s", state)
+        _end(session, tools, held, clock)
     return True
 
 
-def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
+def _end(session: Session, tools: Tools, held: Claim, clock: Stopwatch) -> None:
+    version = session.get_one(Version, held.version_id)
+    if not version.receipt:  # else the job only brought the points up to date
+        receipts.keep(version, _receipt(session, tools, version, clock))
+    receipt = receipts.of(session, version)
+    waiting = receipt.pages.waiting
+    whole = receipt.whole and (not waiting or recognising.will_read(session, version))
+    state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
+    statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
+    claims.finish(session, held, state, statistics)
+    log.info("the job ends: %s", state)
+
+
+def _receipt(session: Session, tools: Tools, version: Version, clock: Stopwatch) -> Receipt:
+    """With what the later steps have to add: files inside and pages that were not read."""
+    receipt = receipts.so_far(session, version, JobState.RUNNING, clock.seconds)
+    owner = session.get_one(Document, version.document_id)
+    unread = children.warnings(session, owner, version.parse_key or "")
     read_next = recognising.will_read(session, version)
-    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next)
+    waiting = recognising.note(tools.settings, receipt.pages.waiting, read_next=read_next)
+    return replace(receipt, warnings=receipt.warnings + unread + waiting)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
 from time import perf_counter
 
 from sqlalchemy import func, select
@@ -16,10 +15,10 @@ from sqlalchemy import func, select
 from ibid import access, generations, metrics
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
-from ibid.embedding.bm25 import Bm25
+from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
-from ibid.types import Hit, Legs, Recipe, Scope, SparseConfig
+from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
 from ibid.vectors.port import HybridQuery, PointFilter, PointHit
 from retrieval.kit import Kit
@@ -171,7 +170,7 @@ def _search(
     """
     with watch.step("encode"):
         dense = encoder_for(kit.encoders, target.recipe).encode_query(question)
-        sparse = _bm25(target.recipe.sparse).query(question, target.languages)
+        sparse = bm25_for(target.recipe.sparse).query(question, target.languages)
     page = max(FIRST_PAGE, limit * 2)
     while True:
         query = HybridQuery(dense, sparse, _filter(scope, only), page, candidates=max(CANDIDATES, page))
@@ -186,11 +185,6 @@ def _search(
 
 def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
     return PointFilter(access.moment(scope).timestamp(), scope.principals, only)
-
-
-@lru_cache
-def _bm25(config: SparseConfig) -> Bm25:
-    return Bm25(config)
 
 
 def _confirmed(

@@ -121,6 +121,12 @@ def _without_stop_words(question: str, models: list[qdrant_edge.Bm25]) -> str:
 
 
 @cache
+def bm25_for(config: SparseConfig) -> Bm25:
+    """The encoder with these settings, made once."""
+    return Bm25(config)
+
+
+@cache
 def _model(config: SparseConfig, language: str) -> qdrant_edge.Bm25:
     tokenizer = qdrant_edge.TokenizerType.Multilingual if language in _UNSPACED else None
     settings = qdrant_edge.Bm25Config(

@@ -10,7 +10,7 @@ from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
 from ibid.types import ChunkerConfig, JobKind, JobState, Parsed, Scope
 from ibid.vectors.errors import StoreUnavailable
-from ingest import indexing, reading
+from ingest import indexing, reading, storing
 from ingest.parsing.errors import Unreadable
 from ingest.tools import Tools
 from ingest.work import work
@@ -77,6 +77,8 @@ class TestUpgrade:
     def test_a_stored_version_keeps_the_text_its_chunks_are_slices_of(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        shop.upload("A former text.")
+        shop.work()
         accepted = shop.upload(FACTS)
         monkeypatch.setattr("ingest.publishing.retire_points", away)
         shop.work()
@@ -87,9 +89,11 @@ class TestUpgrade:
         shop.work()
         assert shop.state(accepted.job_id) == JobState.SUCCEEDED
         with shop.parts.db.read() as session:
-            text = versions.text(session, shop.scope, accepted.document_id, 1)
-            assert all(text[c.start : c.end] == c.text for c in session.scalars(select(ChunkRow)))
-        assert (shop.count(Parse), shop.reader.parsed) == (1, 1)
+            text = versions.text(session, shop.scope, accepted.document_id, 2)
+            chunks = [c for c in session.scalars(select(ChunkRow)) if c.text in FACTS]
+            assert chunks
+            assert all(text[c.start : c.end] == c.text for c in chunks)
+        assert (shop.count(Parse), shop.reader.parsed) == (2, 2)
 
     def test_a_changed_encoder_waits_and_mixes_nothing(self, shop: Shop) -> None:
         with shop.parts.db.begin() as session:
@@ -211,7 +215,7 @@ class TestLateAttempt:
         monkeypatch.setattr(
             indexing, "chunk", lambda p, c, n: cut(p, replace(c, max_tokens=12, min_tokens=2), n)
         )
-        monkeypatch.setattr(indexing, "record", away)
+        monkeypatch.setattr(storing, "record", away)
         shop.work()
         assert shop.points() > 1
         monkeypatch.undo()

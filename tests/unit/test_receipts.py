@@ -62,6 +62,8 @@ class TestBeforeTheEnd:
     def test_what_is_stored_is_known_before_the_job_ends(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        shop.upload("A former text.")
+        shop.work()
         monkeypatch.setattr(publishing, "retire_points", away)
         accepted = shop.upload(FACTS)
         shop.work()
