@@ -8,9 +8,12 @@ from threading import Event
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
-from ibid import leases
+from ibid import claims, leases
 from ibid.bootstrap import Parts, open_parts
+from ibid.db.session import DatabaseUnavailable
+from ibid.db.tables import Job
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.port import EmbedderUnavailable
 from ibid.embedding.registry import EmbedderPool
@@ -106,6 +109,92 @@ class TestTakeBatch:
         shop.due_now()
         assert crew.take_batch() is True
         assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+
+
+class TestTakeShift:
+    @pytest.fixture
+    def crew(self, shop: Shop) -> Crew:
+        """Two documents a batch."""
+        settings = shop.parts.settings.model_copy(update={"batch_documents": 2})
+        return Crew(replace(shop.parts, settings=settings), shop.tools)
+
+    def running(self, shop: Shop) -> set[str]:
+        with shop.parts.db.read() as session:
+            return set(session.scalars(select(Job.id).where(Job.state == JobState.RUNNING)))
+
+    def test_of_nothing(self, crew: Crew) -> None:
+        assert crew.take_shift() is False
+
+    def test_takes_whatever_waits(self, shop: Shop, crew: Crew) -> None:
+        accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(9)]
+        assert crew.take_shift() is True
+        assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+        assert {shop.job(one.job_id).attempt for one in accepted} == {1}
+        assert crew.take_shift() is False
+        shop.agree()
+
+    def test_a_second_batch_is_read_while_the_first_is_at_work(self, shop: Shop, crew: Crew) -> None:
+        accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(4)]
+        wanted = {one.job_id for one in accepted}
+        shop.reader.before = lambda _: eventually(
+            lambda: self.running(shop) == wanted or shop.reader.parsed > 1, what="the other hand"
+        )
+        assert crew.take_shift() is True
+        assert {shop.state(one.job_id) for one in accepted} == {JobState.SUCCEEDED}
+        assert {shop.job(one.job_id).alone for one in accepted} == {False}
+
+    def test_a_job_that_must_be_alone_is(self, shop: Shop, crew: Crew) -> None:
+        suspects = [shop.upload(f"Suspect {n}.", f"{n}.txt") for n in range(2)]
+        shop.claim()
+        shop.expire_leases()
+        with shop.parts.db.begin() as session:
+            claims.sweep(session, max_failures=3)
+        shop.due_now()
+        others = [shop.upload(f"Note {n}.", f"note {n}.txt") for n in range(6)]
+        seen: dict[str, set[str]] = {}
+        shop.reader.before = lambda text: seen.update({text: self.running(shop)})
+        assert crew.take_shift() is True
+        for n, one in enumerate(suspects):
+            assert seen[f"Suspect {n}."] == {one.job_id}
+        assert {shop.state(one.job_id) for one in suspects + others} == {JobState.SUCCEEDED}
+
+    def test_an_upload_while_the_other_hand_works_is_taken(self, shop: Shop, crew: Crew) -> None:
+        first = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(2)]
+        late: list[str | None] = []
+
+        def before(text: str) -> None:
+            if text == "Note 0.":
+                late.append(shop.upload("A late note.", "late.txt").job_id)
+                eventually(lambda: shop.state(late[0]) == JobState.SUCCEEDED, what="the other hand")
+
+        shop.reader.before = before
+        assert crew.take_shift() is True
+        assert {shop.state(one.job_id) for one in first} == {JobState.SUCCEEDED}
+
+    def test_a_bug_in_one_hand_costs_the_other_nothing(self, shop: Shop, crew: Crew) -> None:
+        shop.reader.before = broken
+        bad = [shop.upload(f"bad {n}", f"bad {n}.txt") for n in range(2)]
+        good = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(2)]
+        assert crew.take_shift() is True
+        assert {shop.state(one.job_id) for one in good} == {JobState.SUCCEEDED}
+        assert {shop.state(one.job_id) for one in bad} == {JobState.QUEUED}
+
+    def test_told_to_stop_both_hands_put_down_what_they_have(self, shop: Shop, crew: Crew) -> None:
+        accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(6)]
+        shop.reader.before = lambda _: crew.drain()
+        assert crew.take_shift() is True
+        jobs = [shop.job(one.job_id) for one in accepted]
+        assert {(job.state, job.failures, job.alone) for job in jobs} == {(JobState.QUEUED, 0, False)}
+
+    def test_a_database_that_is_away_is_told(
+        self, shop: Shop, crew: Crew, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("It is away.")
+
+        monkeypatch.setattr(claims, "claim", away)
+        with pytest.raises(DatabaseUnavailable):
+            crew.take_shift()
 
 
 class Encoder(HashingEmbedder):

@@ -22,9 +22,9 @@ def add(db: Database, collection: str = "col_a", kind: JobKind = JobKind.INGEST)
         return jobs.enqueue(session, kind, collection).id
 
 
-def claim(db: Database, worker: str = "w1", limit: int = 16) -> list[Claim]:
+def claim(db: Database, worker: str = "w1", limit: int = 16, *, beside: bool = False) -> list[Claim]:
     with db.begin() as session:
-        return claims.claim(session, worker, lease=LEASE, limit=limit)
+        return claims.claim(session, worker, lease=LEASE, limit=limit, beside=beside)
 
 
 def job(db: Database, id_: str) -> Job:
@@ -76,6 +76,24 @@ class TestClaim:
         first = add(db, kind=JobKind.PURGE)
         add(db)
         assert [c.id for c in claim(db)] == [first]
+
+    def test_beside_others_nothing_is_claimed_that_must_be_alone(self, db: Database) -> None:
+        add(db, kind=JobKind.PURGE)
+        add(db)
+        assert claim(db, beside=True) == []
+        (purge,) = claim(db)
+        assert purge.alone
+        (ingest,) = claim(db, beside=True)
+        assert (ingest.alone, job(db, ingest.id).alone) == (False, False)
+
+    def test_beside_others_one_job_is_not_alone_and_is_not_blamed(self, db: Database) -> None:
+        id_ = add(db)
+        claim(db, beside=True)
+        expire(db, id_)
+        sweep(db)
+        assert (job(db, id_).state, job(db, id_).failures, job(db, id_).alone) == (JobState.QUEUED, 0, True)
+        assert claim(db, beside=True) == []
+        assert [c.id for c in claim(db)] == [id_]
 
     def test_collections_take_turns(self, db: Database) -> None:
         many = [add(db, "col_many") for _ in range(10)]
