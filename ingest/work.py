@@ -206,9 +206,7 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
 
 def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
     read_next = recognising.will_read(session, version)
-    return recognising.note(
-        tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next
-    )
+    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -146,10 +146,10 @@ class TestTextBesidePictures:
         assert shop.reader.recognised == []
         overtaken = shop.job(accepted.job_id)
         assert overtaken.state == JobState.PARTIALLY_SUCCEEDED
-        assert overtaken.statistics["warnings"] == [
-            "Pages 2, 3: pictures without text, which cannot be searched. "
-            "A newer version of the document came first, so they are not recognised."
-        ]
+        (warning,) = overtaken.statistics["warnings"]
+        assert warning.startswith(
+            "Pages 2, 3: pictures without text, which cannot be searched. A newer version"
+        )
 
     def test_newer_content_that_comes_meanwhile_stays_the_newest(self, shop: Shop) -> None:
         accepted = upload(shop, MIXED)
