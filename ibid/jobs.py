@@ -17,6 +17,8 @@ from ibid.errors import Conflict, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
 RETRIED_AT_ONCE: Final = 1000
+KILLS: Final = "parser_kills"
+"""The statistic of a job under way that says how often its parser was killed, most likely from outside."""
 
 
 class JobNotFound(NotFound):
@@ -214,10 +216,16 @@ def requeue(session: Session, job: Job) -> None:
     """Make an ended job wait again."""
     lifecycle.move(job, JobState.QUEUED)
     job.failures, job.alone, job.cancel_requested, job.retryable = 0, False, False, False
+    job.statistics = without_kills(job.statistics)
     job.error_code = job.error_message = job.finished_at = job.lease_until = None
     job.not_before = moment(session)
     job.request_id = logs.current_request() or job.request_id
     session.info["work"] = True
+
+
+def without_kills(statistics: dict[str, Any]) -> dict[str, Any]:
+    """The statistics of a job that starts afresh: how often its parser was killed is forgotten."""
+    return {name: value for name, value in statistics.items() if name != KILLS}
 
 
 def _live_from(version_id: str | None) -> Select[datetime | None]:

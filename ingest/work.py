@@ -24,10 +24,13 @@ from ibid.vectors.errors import Fenced
 from ingest import fetching, indexing, publishing, purging, reading, recognising, reindexing, unpacking
 from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
-from ingest.parsing.errors import ParserDied
+from ingest.parsing.errors import ParserDied, ParsersKilled
 from ingest.tools import Stopping, Tools
 
 LONGEST_WAIT = timedelta(seconds=30)
+MOST_KILLS = 10
+"""So many kills of its parser are no chance: even where each try of a document had one chance in two to meet one, only one
+document in a thousand would meet ten in a row. Code in a document that kills its parser is stopped by it."""
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +232,8 @@ def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) ->
         _stop(tools, held, error)
     except (ParserDied, FetchFailed) as error:
         _count(tools, held, error)
+    except ParsersKilled as error:
+        _suspect(tools, held, error)
     except (Invalid, TooLarge, Forbidden, BlobMissing, CollectionNotFound, DocumentNotFound) as error:
         _refuse(tools, held, error)
     except IbidError as error:
@@ -255,6 +260,21 @@ def _count(tools: Tools, held: Claim, error: IbidError) -> None:
             claims.fail(session, held, *reason, retryable=True)
         else:
             claims.put_back(session, held, wait=claims.backoff(failures), reason=reason, counts=True)
+
+
+def _suspect(tools: Tools, held: Claim, error: IbidError) -> None:
+    """Somebody killed the parser: wait, and blame the document only after more times than chance would meet it."""
+    with _unless_over(tools, held) as session:
+        kills = claims.count_kill(session, held)
+        if kills >= MOST_KILLS:
+            died = ParserDied(
+                f"The parser was killed {kills} times while it read this document. If it is not the machine that does "
+                "it, the document is harmful: remove it."
+            )
+            claims.fail(session, held, died.code, died.message, retryable=True)
+            log.warning("the job ended: failed, %s", died.code)
+            return
+    _wait(tools, held, error)
 
 
 def _refuse(tools: Tools, held: Claim, error: IbidError) -> None:

@@ -15,7 +15,7 @@ from ibid.documents import Accepted, Upload
 from ibid.receipts import Receipt
 from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest import recognising
-from ingest.parsing.errors import ParserDied, ParsersUnavailable, TimedOut
+from ingest.parsing.errors import ParserDied, ParsersKilled, TimedOut
 from ingest.parsing.recognised import RecognisedLine, RecognisedPage
 from ingest.work import work
 from tests.unit.shop import Shop
@@ -352,7 +352,7 @@ class TestPages:
         def kill(page: int) -> None:
             if len(kills) < 5:
                 kills.append(page)
-                raise ParsersUnavailable("It was killed.")
+                raise ParsersKilled("It was killed.")
 
         shop.reader.before = kill
         accepted = upload(shop, SCAN)
