@@ -49,7 +49,10 @@ def ingest(
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
 ) -> None:
-    """Upload files and watch them being read; creates the collection if there is none."""
+    """Upload files and watch them being read; creates the collection if there is none.
+
+    Exits with 1 if anything was refused, failed or was cancelled. What was read only in part is a warning.
+    """
     raise typer.Exit(_act("documents:ingest", paths, collection, unpack=unpack, wait=wait))
 
 
@@ -67,7 +70,10 @@ def sync(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
 ) -> None:
-    """Make a collection mirror a folder: upload what is new or changed, delete what this command made and is gone."""
+    """Make a collection mirror a folder: upload what is new or changed, delete what this command made and is gone.
+
+    Exits as `ibid ingest` does.
+    """
     done = _act(
         "syncing:sync", folder, collection, prefix=prefix, most=max_delete, dry_run=dry_run, wait=wait
     )
