@@ -191,7 +191,10 @@ def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = R
 
 
 def retry(session: Session, scope: Scope, job_id: str) -> Job:
-    """Queue a failed or cancelled job again, with its count of failures forgotten."""
+    """Queue a failed or cancelled job again, with its count of failures forgotten.
+
+    Also one that read its document without the pictures in it: they are read if OCR was installed since.
+    """
     seen = get(session, scope, job_id)
     # Locked before the job, as everywhere: a deletion beside this either waits, or is seen here.
     owner = select(Document).where(Document.id == seen.document_id).with_for_update(read=True)
@@ -200,8 +203,12 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
         select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
     ).one()
     deleted = document is not None and document.deleted_at is not None
-    if job.state not in {JobState.FAILED, JobState.CANCELLED} or (deleted and job.kind != JobKind.PURGE):
-        raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
+    again = job.state in {JobState.FAILED, JobState.CANCELLED} or _left_pictures(session, job)
+    if not again or (deleted and job.kind != JobKind.PURGE):
+        raise JobNotRetryable(
+            f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again, and those that left pictures "
+            "unread in what is still the newest version."
+        )
     if job.kind == JobKind.REINDEX:
         raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
     if job.kind in {JobKind.UNPACK, JobKind.FETCH}:
@@ -210,6 +217,19 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
             raise JobNotRetryable("What this job was to bring in is no longer kept. Send it again.")
     requeue(session, job)
     return job
+
+
+def _left_pictures(session: Session, job: Job) -> bool:
+    """Whether pages wait to be recognised in the job's version, and it is the document's newest."""
+    if job.state != JobState.PARTIALLY_SUCCEEDED or job.kind != JobKind.INGEST:
+        return False
+    version = session.get(Version, job.version_id)
+    if version is None or not version.receipt.get("pages", {}).get("waiting"):
+        return False
+    newer = select(Version.id).where(
+        Version.document_id == version.document_id, Version.number > version.number
+    )
+    return session.scalar(newer.limit(1)) is None
 
 
 def requeue(session: Session, job: Job) -> None:

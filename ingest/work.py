@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -190,13 +190,13 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
     """End the job with its receipt, unless the document's access list is no longer the one its points have."""
     with tools.db.begin() as session:
         claims.check(session, held)
-        if documents.grants(session, session.get_one(Document, held.document_id)) != granted:
+        owner = session.get_one(Document, held.document_id)
+        if documents.grants(session, owner) != granted:
             return False
         version = session.get_one(Version, held.version_id)
-        if not version.receipt:  # else the job only brought the points up to date
-            owner = session.get_one(Document, held.document_id)
+        if (seconds := _spent(session, owner, version, clock)) is not None:
             unread = children.warnings(session, owner, version.parse_key or "")
-            receipts.keep(session, version, clock.seconds, unread + _left_waiting(tools, session, version))
+            receipts.keep(session, version, seconds, unread + _left_waiting(tools, session, version))
         receipt = receipts.of(session, version)
         waiting = receipt.pages.waiting
         whole = receipt.whole and (not waiting or recognising.will_read(session, version))
@@ -207,9 +207,24 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
     return True
 
 
+def _spent(
+    session: Session, owner: Document, version: Version, clock: Stopwatch
+) -> Mapping[str, float] | None:
+    """Seconds per stage for a receipt that is to be kept: the first, or one whose pictures may be read by now.
+
+    None for a job that only brought the points up to date.
+    """
+    if not version.receipt:
+        return clock.seconds
+    kept = receipts.of(session, version)
+    again = bool(kept.pages.waiting) and owner.current_version_id == version.id
+    return kept.seconds.of_stages() if again else None
+
+
 def _left_waiting(tools: Tools, session: Session, version: Version) -> tuple[str, ...]:
-    read_next = recognising.will_read(session, version)
-    return recognising.note(tools.settings, receipts.of(session, version).pages.waiting, read_next=read_next)
+    waiting = receipts.of(session, version).pages.waiting
+    read_next = bool(waiting) and recognising.will_read(session, version)
+    return recognising.note(tools.settings, waiting, read_next=read_next)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -102,7 +102,10 @@ def jobs(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state: failed, stalled …")] = None,
     collection: Asked = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
-    retry: Annotated[str | None, typer.Option(help="Try this failed or cancelled job again.")] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="Try this failed or cancelled job again, or one that left pictures unread."),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try all failed jobs again.")] = False,
     cancel: Annotated[str | None, typer.Option(help="Cancel this job.")] = None,
     as_json: AsJson = False,
