@@ -246,12 +246,16 @@ def worker_name(worker: int, process: int) -> str:
     return f"{socket.gethostname()}:{worker}/{process}"
 
 
-def release(session: Session, worker: int, *, blame: bool, max_failures: int) -> None:
-    """Take back what a worker of this machine had that has ended.
+def release(
+    session: Session, worker: int, *, blame: bool, max_failures: int, process: int | None = None
+) -> None:
+    """Take back what a worker of this machine had that has ended, or one process of a worker.
 
     `blame` says that its end may have been the fault of what it worked on: then it counts as for any lost worker.
     """
     theirs = Job.worker.startswith(worker_name(worker, 0)[:-1], autoescape=True)
+    if process is not None:
+        theirs = Job.worker == worker_name(worker, process)
     if not blame:
         hand_back(session, theirs)
     session.execute(
