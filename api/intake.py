@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Annotated, Any, BinaryIO
@@ -138,9 +139,17 @@ async def read_form(request: Request, *, max_file: int) -> tuple[FormData, list[
     """The form, its files on disk, and those of them that are too large. The caller closes the form."""
     parser = FormParser(request, max_file=max_file)
     try:
-        return await parser.parse(), parser.oversized
+        with taking_files():
+            return await parser.parse(), parser.oversized
     except MultiPartException as error:
         raise BadForm(f"The form cannot be read: {error.message}", param="body") from error
+
+
+@contextmanager
+def taking_files() -> Iterator[None]:
+    """Raise `NoRoom` where the disk is full on which files are put before they are kept."""
+    try:
+        yield
     except OSError as error:
         if error.errno in NO_ROOM:
             raise NoRoom(

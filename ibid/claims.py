@@ -20,7 +20,7 @@ from ibid.clock import now
 from ibid.db.session import moment
 from ibid.db.tables import Job
 from ibid.errors import Conflict
-from ibid.jobs import end, turns
+from ibid.jobs import KILLS, end, turns, without_kills
 from ibid.types import JobKind, JobState
 
 
@@ -149,7 +149,16 @@ def progress(session: Session, held: Claim, stage: str, done: int = 0, total: in
 
 def acquit(session: Session, held: Claim) -> None:
     """Forget lost attempts that were counted against the job: it got further since, so they were not its own fault."""
-    check(session, held).failures = 0
+    job = check(session, held)
+    job.failures, job.statistics = 0, without_kills(job.statistics)
+
+
+def count_kill(session: Session, held: Claim) -> int:
+    """Note that somebody killed the process that read the job's document and no other; gives how often, since it got further."""
+    job = check(session, held)
+    kills = int(job.statistics.get(KILLS, 0)) + 1
+    job.statistics = job.statistics | {KILLS: kills}
+    return kills
 
 
 def show(session: Session, claims: Sequence[Claim], stage: str, done: int, total: int, unit: str) -> int:
@@ -242,12 +251,16 @@ def worker_name(worker: int, process: int) -> str:
     return f"{socket.gethostname()}:{worker}/{process}"
 
 
-def release(session: Session, worker: int, *, blame: bool, max_failures: int) -> None:
-    """Take back what a worker of this machine had that has ended.
+def release(
+    session: Session, worker: int, *, blame: bool, max_failures: int, process: int | None = None
+) -> None:
+    """Take back what a worker of this machine had that has ended, or one process of a worker.
 
     `blame` says that its end may have been the fault of what it worked on: then it counts as for any lost worker.
     """
     theirs = Job.worker.startswith(worker_name(worker, 0)[:-1], autoescape=True)
+    if process is not None:
+        theirs = Job.worker == worker_name(worker, process)
     if not blame:
         hand_back(session, theirs)
     session.execute(

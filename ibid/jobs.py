@@ -17,6 +17,8 @@ from ibid.errors import Conflict, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
 RETRIED_AT_ONCE: Final = 1000
+KILLS: Final = "parser_kills"
+"""The statistic of a job under way that says how often its parser was killed, most likely from outside."""
 
 
 class JobNotFound(NotFound):
@@ -189,7 +191,10 @@ def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = R
 
 
 def retry(session: Session, scope: Scope, job_id: str) -> Job:
-    """Queue a failed or cancelled job again, with its count of failures forgotten."""
+    """Queue a failed or cancelled job again, with its count of failures forgotten.
+
+    Also one that read its document without the pictures in it: they are read if OCR was installed since.
+    """
     seen = get(session, scope, job_id)
     # Locked before the job, as everywhere: a deletion beside this either waits, or is seen here.
     owner = select(Document).where(Document.id == seen.document_id).with_for_update(read=True)
@@ -198,8 +203,12 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
         select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
     ).one()
     deleted = document is not None and document.deleted_at is not None
-    if job.state not in {JobState.FAILED, JobState.CANCELLED} or (deleted and job.kind != JobKind.PURGE):
-        raise JobNotRetryable(f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again.")
+    again = job.state in {JobState.FAILED, JobState.CANCELLED} or _left_pictures(session, job)
+    if not again or (deleted and job.kind != JobKind.PURGE):
+        raise JobNotRetryable(
+            f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again, and those that left pictures "
+            "unread in what is still the newest version."
+        )
     if job.kind == JobKind.REINDEX:
         raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
     if job.kind in {JobKind.UNPACK, JobKind.FETCH}:
@@ -210,14 +219,33 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
     return job
 
 
+def _left_pictures(session: Session, job: Job) -> bool:
+    """Whether pages wait to be recognised in the job's version, and it is the document's newest."""
+    if job.state != JobState.PARTIALLY_SUCCEEDED or job.kind != JobKind.INGEST:
+        return False
+    version = session.get(Version, job.version_id)
+    if version is None or not version.receipt.get("pages", {}).get("waiting"):
+        return False
+    newer = select(Version.id).where(
+        Version.document_id == version.document_id, Version.number > version.number
+    )
+    return session.scalar(newer.limit(1)) is None
+
+
 def requeue(session: Session, job: Job) -> None:
     """Make an ended job wait again."""
     lifecycle.move(job, JobState.QUEUED)
     job.failures, job.alone, job.cancel_requested, job.retryable = 0, False, False, False
+    job.statistics = without_kills(job.statistics)
     job.error_code = job.error_message = job.finished_at = job.lease_until = None
     job.not_before = moment(session)
     job.request_id = logs.current_request() or job.request_id
     session.info["work"] = True
+
+
+def without_kills(statistics: dict[str, Any]) -> dict[str, Any]:
+    """The statistics of a job that starts afresh: how often its parser was killed is forgotten."""
+    return {name: value for name, value in statistics.items() if name != KILLS}
 
 
 def _live_from(version_id: str | None) -> Select[datetime | None]:

@@ -64,7 +64,7 @@ TRANSITIONS: Final = (
         JobState.PARTIALLY_SUCCEEDED,
         JobState.QUEUED,
         "renew",
-        "the document's access list has to reach the vectors",
+        "the document's access list has to reach the vectors, or somebody asks for its pictures to be read",
     ),
 )
 _LEGAL: Final = frozenset((transition.before, transition.after) for transition in TRANSITIONS)

@@ -60,6 +60,10 @@ class StageSeconds:
     embed: float | None = None
     index: float | None = None
 
+    def of_stages(self) -> dict[str, float]:
+        """What is known, by the name of the stage."""
+        return {stage: value for stage, value in asdict(self).items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:

@@ -7,7 +7,7 @@ turn now and then, as jobs of one document do.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +38,8 @@ MOST_REFUSALS: Final = 50
 """So many refused entries are listed; the others are counted."""
 SAVED_EVERY: Final = 100
 """After so many entries, refused or not, it is said how far the job is, and whether there is room for more jobs."""
+LOOK_SECONDS: Final = 1.0
+"""After so long in one archive it is looked whether the job was cancelled."""
 SHARE_SECONDS: Final = 10.0
 """After so long the job goes back into the queue if others wait."""
 
@@ -107,11 +109,12 @@ def unpack(tools: Tools, held: Claim) -> None:
         order = arrivals.order(session, held)
         job = claims.progress(session, held, "listing", order.taken)
         tally = Tally(**job.statistics) if order.taken else Tally()
+        job.statistics = asdict(tally)  # said also of a job that is cancelled before it takes anything
     if order.blob_key is None:
         raise ArchiveGone("The archive was no longer kept when its turn came. Send it again.")
     with reading.local_copy(tools, order.blob_key, "") as path:
         bounds = _bounds(tools, path)
-        with opened(path, order.name, bounds) as archive:
+        with opened(path, order.name, bounds, _watch(tools, held)) as archive:
             listed = entries.survey(archive, bounds)
             until = _turn_ends(began)
             this = _Unpacking(tools, held, order, listed, tally, until)
@@ -119,6 +122,23 @@ def unpack(tools: Tools, held: Claim) -> None:
             whole = _take_all(this, archive.contents(wanted))
     if whole:
         _end(this)
+
+
+def _watch(tools: Tools, held: Claim) -> Callable[[], None]:
+    """Called as often as one likes: now and then it looks whether the job goes on, and raises if not."""
+    looked = time.monotonic()
+
+    def look() -> None:
+        nonlocal looked
+        if time.monotonic() - looked < LOOK_SECONDS:
+            return
+        tools.go_on()
+        with tools.db.read() as session:
+            if not claims.may_write(session, held.id, held.attempt):
+                raise claims.LeaseLost(f"Attempt {held.attempt} of job {held.id} is over.")
+        looked = time.monotonic()
+
+    return look
 
 
 def _turn_ends(began: float) -> float:

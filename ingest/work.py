@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -38,11 +38,14 @@ from ingest import (
 )
 from ingest.downloads import FetchFailed
 from ingest.indexing import Counts, Target, Text, VersionGone
-from ingest.parsing.errors import ParserDied
+from ingest.parsing.errors import ParserDied, ParsersKilled
 from ingest.storing import Stored
 from ingest.tools import Stopping, Tools
 
 LONGEST_WAIT = timedelta(seconds=30)
+MOST_KILLS = 10
+"""So many kills of its parser are no chance: even where each try of a document had one chance in two to meet one, only one
+document in a thousand would meet ten in a row. Code in a document that kills its parser is stopped by it."""
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +247,8 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
     """End the job with its receipt, unless the document's access list is no longer the one its points have."""
     with tools.db.begin() as session:
         claims.check(session, held)
-        if documents.grants(session, session.get_one(Document, held.document_id)) != granted:
+        owner = session.get_one(Document, held.document_id)
+        if documents.grants(session, owner) != granted:
             return False
         _end(session, tools, held, clock)
     return True
@@ -252,8 +256,9 @@ def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...]
 
 def _end(session: Session, tools: Tools, held: Claim, clock: Stopwatch) -> None:
     version = session.get_one(Version, held.version_id)
-    if not version.receipt:  # else the job only brought the points up to date
-        receipts.keep(version, _receipt(session, tools, version, clock))
+    owner = session.get_one(Document, version.document_id)
+    if (seconds := _spent(session, owner, version, clock)) is not None:
+        receipts.keep(version, _receipt(session, tools, owner, version, seconds))
     receipt = receipts.of(session, version)
     waiting = receipt.pages.waiting
     whole = receipt.whole and (not waiting or recognising.will_read(session, version))
@@ -263,14 +268,30 @@ def _end(session: Session, tools: Tools, held: Claim, clock: Stopwatch) -> None:
     log.info("the job ends: %s", state)
 
 
-def _receipt(session: Session, tools: Tools, version: Version, clock: Stopwatch) -> Receipt:
+def _spent(
+    session: Session, owner: Document, version: Version, clock: Stopwatch
+) -> Mapping[str, float] | None:
+    """Seconds per stage for a receipt that is to be kept: the first, or one whose pictures may be read by now.
+
+    None for a job that only brought the points up to date.
+    """
+    if not version.receipt:
+        return clock.seconds
+    kept = receipts.of(session, version)
+    again = bool(kept.pages.waiting) and owner.current_version_id == version.id
+    return kept.seconds.of_stages() if again else None
+
+
+def _receipt(
+    session: Session, tools: Tools, owner: Document, version: Version, seconds: Mapping[str, float]
+) -> Receipt:
     """With what the later steps have to add: files inside and pages that were not read."""
-    receipt = receipts.so_far(session, version, JobState.RUNNING, clock.seconds)
-    owner = session.get_one(Document, version.document_id)
+    receipt = receipts.so_far(session, version, JobState.RUNNING, seconds)
     unread = children.warnings(session, owner, version.parse_key or "")
-    read_next = recognising.will_read(session, version)
-    waiting = recognising.note(tools.settings, receipt.pages.waiting, read_next=read_next)
-    return replace(receipt, warnings=receipt.warnings + unread + waiting)
+    waiting = receipt.pages.waiting
+    read_next = bool(waiting) and recognising.will_read(session, version)
+    left = recognising.note(tools.settings, waiting, read_next=read_next)
+    return replace(receipt, warnings=receipt.warnings + unread + left)
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:
@@ -293,6 +314,8 @@ def _tried(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) ->
         _stop(tools, held, error)
     except (ParserDied, FetchFailed) as error:
         _count(tools, held, error)
+    except ParsersKilled as error:
+        _suspect(tools, held, error)
     except (Invalid, TooLarge, Forbidden, BlobMissing, CollectionNotFound, DocumentNotFound) as error:
         _refuse(tools, held, error)
     except IbidError as error:
@@ -319,6 +342,21 @@ def _count(tools: Tools, held: Claim, error: IbidError) -> None:
             claims.fail(session, held, *reason, retryable=True)
         else:
             claims.put_back(session, held, wait=claims.backoff(failures), reason=reason, counts=True)
+
+
+def _suspect(tools: Tools, held: Claim, error: IbidError) -> None:
+    """Somebody killed the parser: wait, and blame the document only after more times than chance would meet it."""
+    with _unless_over(tools, held) as session:
+        kills = claims.count_kill(session, held)
+        if kills >= MOST_KILLS:
+            died = ParserDied(
+                f"The parser was killed {kills} times while it read this document. If it is not the machine that does "
+                "it, the document is harmful: remove it."
+            )
+            claims.fail(session, held, died.code, died.message, retryable=True)
+            log.warning("the job ended: failed, %s", died.code)
+            return
+    _wait(tools, held, error)
 
 
 def _refuse(tools: Tools, held: Claim, error: IbidError) -> None:

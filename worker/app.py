@@ -19,6 +19,7 @@ from celery.signals import (
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
@@ -27,7 +28,7 @@ from ibid import logs, metrics
 from ibid.errors import Invalid
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
-from worker import lifeline
+from worker import lifeline, losses
 from worker.crew import Crew
 from worker.wiring import wire
 
@@ -67,6 +68,13 @@ def before_fork(**_: object) -> None:
     lifeline.hold()
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
+def watch_children(sender: Any, **_: object) -> None:  # noqa: ANN401 - Celery has no types
+    """See how forked processes end: Celery's signals tell only of those that end in order."""
+    if not _alone():
+        losses.watch(sender.pool._pool)  # noqa: SLF001 - where Celery keeps billiard's pool
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def after_fork(**_: object) -> None:
     """Open every connection and model in the process that uses it: nothing of the kind survives a fork."""
@@ -79,6 +87,7 @@ def after_fork(**_: object) -> None:
     except Exception:  # a door: Celery would go on with a child that can do nothing
         log.exception("this worker process cannot work; another one is started in its place")
         os._exit(1)
+    losses.take_back(crew.parts)
     crews.append(crew)
     crew.start()
     crew.parts.nudge.send()

@@ -193,7 +193,7 @@ def cancel_job(job_id: str, found: Editor, once: OnceDep) -> Response:
     responses=documented(401, 403, 404, 409, 410),
 )
 def retry_job(job_id: str, found: Editor, once: OnceDep) -> Response:
-    """Queue a failed or cancelled job again."""
+    """Queue a failed or cancelled job again, or one that left pictures unread because OCR was not installed."""
 
     def retry(session: Session) -> JobView:
         _check_role(found, jobs.get(session, found.scope, job_id))

@@ -140,7 +140,7 @@ def head_upload(upload_id: str, found: Editor, wired: Wired) -> Response:
     status_code=204,
     response_class=Response,
     openapi_extra=_BODY,
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503, 507),
 )
 async def append_upload(
     request: Request,
@@ -152,7 +152,8 @@ async def append_upload(
 ) -> Response:
     """Append bytes at `Upload-Offset`; what is acknowledged is durable. The last bytes accept the document.
 
-    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`.
+    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. After `507 no_room` the upload
+    stands where it was, and goes on once there is room.
     """
     if content_type != BYTES:
         raise WrongContentType(f"Send the bytes as {BYTES}.", param="Content-Type")
@@ -205,7 +206,7 @@ def _append(wired: Wiring, found: Asker, upload: PartialUpload, content: bytes) 
 
 def _accept(wired: Wiring, found: Asker, upload: PartialUpload, part: str) -> PartialUpload:
     parts = wired.parts
-    with TemporaryFile() as file:
+    with intake.taking_files(), TemporaryFile() as file:
         resumable.assemble(parts.db, parts.blobs, upload.id, part, file)
         file.seek(0)
         check = media.check_archive if upload.unpack else media.check_upload

@@ -49,7 +49,10 @@ def ingest(
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
 ) -> None:
-    """Upload files and watch them being read; creates the collection if there is none."""
+    """Upload files and watch them being read; creates the collection if there is none.
+
+    Exits with 1 if anything was refused, failed or was cancelled. What was read only in part is a warning.
+    """
     raise typer.Exit(_act("documents:ingest", paths, collection, unpack=unpack, wait=wait))
 
 
@@ -67,7 +70,10 @@ def sync(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
 ) -> None:
-    """Make a collection mirror a folder: upload what is new or changed, delete what this command made and is gone."""
+    """Make a collection mirror a folder: upload what is new or changed, delete what this command made and is gone.
+
+    Exits as `ibid ingest` does.
+    """
     done = _act(
         "syncing:sync", folder, collection, prefix=prefix, most=max_delete, dry_run=dry_run, wait=wait
     )
@@ -96,7 +102,10 @@ def jobs(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state: failed, stalled …")] = None,
     collection: Asked = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
-    retry: Annotated[str | None, typer.Option(help="Try this failed or cancelled job again.")] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="Try this failed or cancelled job again, or one that left pictures unread."),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try all failed jobs again.")] = False,
     cancel: Annotated[str | None, typer.Option(help="Cancel this job.")] = None,
     as_json: AsJson = False,

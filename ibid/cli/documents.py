@@ -25,6 +25,8 @@ AT_ONCE = 8
 PAGE = 200
 POLL_SECONDS = 0.3
 DIFFERENCES = ("orphans", "gaps", "stale")
+IN_PART = "unpacked in part"
+"""How an archive ended some of whose files were refused, each of which would be a refusal if it came alone."""
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 
 out = Console(highlight=False)
@@ -46,7 +48,7 @@ class Found:
 
 
 def ingest(paths: Sequence[Path], collection: str, *, unpack: bool, wait: bool) -> int:
-    """Upload and, if asked, wait; gives the exit status: 0 only if every document succeeded."""
+    """Upload and, if asked, wait; gives the exit status: 0 if every document can be searched, at least in part."""
     files = list(_files(paths, unpack=unpack))
     if not files:
         raise NothingToIngest("No supported file was found there. `ibid doctor` lists the supported types.")
@@ -68,8 +70,15 @@ def ingest(paths: Sequence[Path], collection: str, *, unpack: bool, wait: bool) 
     for entry in accepted:
         if entry.get("problem"):
             out.print(complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
-    bad = outcomes["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
-    return 1 if bad else 0
+    return exit_status(outcomes + states)
+
+
+def exit_status(ended: Counter[str]) -> int:
+    """1 if anything was refused, failed or cancelled. What was read only in part is warned of: it is there for readers."""
+    if part := ended["partially_succeeded"]:
+        verb = "was" if part == 1 else "were"
+        out.print(f"[yellow]{part} {verb} read only in part; what is missing is named above.[/]")
+    return int(any(ended[name] for name in ("rejected", "failed", "cancelled", IN_PART)))
 
 
 def _unpacked(
@@ -240,9 +249,10 @@ def await_jobs(client: httpx.Client, accepted: Sequence[dict[str, Any]], progres
             job = json_of(client.get(f"/v1/jobs/{job_id}"))
             if job["state"] in ENDED:
                 del waiting[job_id]
-                states[job["state"]] += 1
+                part = job["state"] == "partially_succeeded"
+                states[IN_PART if part and job["kind"] == "unpack" else job["state"]] += 1
                 progress.advance(reading)
-                if job["state"] == "partially_succeeded":
+                if part:
                     for warning in _warnings(job["statistics"]):
                         progress.console.print(f"[yellow]{escape(name)}[/]: {escape(warning)}")
                 elif job["error"]:

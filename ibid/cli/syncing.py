@@ -25,6 +25,7 @@ from ibid.cli.documents import (
     await_jobs,
     complaint,
     ensure_collection,
+    exit_status,
     out,
     shown_progress,
     upload,
@@ -241,5 +242,4 @@ def _summary(plan: Plan, outcomes: Sequence[Outcome], states: Counter[str]) -> i
     for entry in outcomes:
         if entry.get("problem"):
             out.print(complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
-    bad = counts["rejected"] + states["failed"] + states["cancelled"] + states["partially_succeeded"]
-    return 1 if bad else 0
+    return exit_status(counts + states)

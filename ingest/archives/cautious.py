@@ -1,7 +1,7 @@
 """Files as archives are read from: every read is bounded, since what a header promises is the sender's to choose."""
 
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final, Protocol
 
@@ -30,6 +30,30 @@ def damage(*more: type[Exception]) -> Iterator[None]:
         raise Unreadable(
             "This archive is damaged and cannot be unpacked. Pack it again and send the new one."
         ) from error
+
+
+class WatchedFile:
+    """A file that calls `look` before each read, by which whoever reads it for minutes is stopped in between."""
+
+    def __init__(self, file: BinaryIO, look: Callable[[], object]) -> None:
+        self._file, self._look = file, look
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """As for any file."""
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        """As for any file."""
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """As for any file, or what `look` raises."""
+        self._look()
+        return self._file.read(size)
 
 
 class BoundedFile:

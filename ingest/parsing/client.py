@@ -25,6 +25,7 @@ from ingest.parsing.errors import (
     NoText,
     OutOfMemory,
     ParserDied,
+    ParsersKilled,
     ParsersUnavailable,
     SandboxMissing,
     TimedOut,
@@ -77,7 +78,7 @@ class ParseServer:
         self, path: Path, filename: str, media_type: str, pages: Sequence[RecognisedPage] = ()
     ) -> Parsed:
         """The document; raises leaves of `Invalid` for the document, `ParsersUnavailable` if no server starts,
-        `SandboxMissing` if it must not.
+        `ParsersKilled` if it was killed meanwhile, `SandboxMissing` if it must not start.
 
         `pages` is what was recognised on those that wait for it.
         """
@@ -149,7 +150,7 @@ class ParseServer:
         except (OSError, ValueError, KeyError) as error:
             self._stop()
             if deaths.from_outside(running.process.returncode, running.memory_kills):
-                raise ParsersUnavailable("The parse server was killed; another one is started.") from error
+                raise ParsersKilled("The parse server was killed; another one is started.") from error
             raise ParserDied("The parse server died on this document. Try it again.") from error
         self.peak_bytes = int(outcome.get("peak_bytes", 0))
         if "code" in outcome:

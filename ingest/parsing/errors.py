@@ -57,6 +57,12 @@ class ParsersUnavailable(Unavailable):
     code = "parsers_unavailable"
 
 
+class ParsersKilled(ParsersUnavailable):
+    """The parse server was killed while it read a document: most likely from outside, but code in a document could do it."""
+
+    code = "parsers_killed"
+
+
 class SandboxMissing(Unavailable):
     """Parsers can reach the network here, and a setting says that then nothing is parsed."""
 

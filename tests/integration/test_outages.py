@@ -1,5 +1,7 @@
 """What Ibid needs goes away and comes back: an upload is accepted or clearly refused, and no accepted one is lost."""
 
+import base64
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tests.wires import Wire, wired
 pytestmark = pytest.mark.slow
 
 QUICK = {"IBID_EMBEDDER": "hashing"}
+OCTETS = "application/offset+octet-stream"
 
 
 @dataclass
@@ -143,6 +146,31 @@ class SmallDisk(Server):
         return ["unshare", "-Urm", "sh", "-c", mount]
 
 
+class SmallScratch(Server):
+    """A server whose temporary files go to a disk of eight megabytes, of which six are taken."""
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    def command_line(self) -> list[str]:
+        self.scratch.mkdir()
+        mount = f"mount -t tmpfs -o size=8m none {self.scratch}"
+        fill = f"head -c 6m /dev/zero > {self.scratch}/filler"
+        return [
+            "unshare",
+            "-Urm",
+            "sh",
+            "-c",
+            f"{mount} && {fill} && exec {sys.executable} -m ibid.cli serve",
+        ]
+
+    def make_room(self) -> None:
+        """Its disk is its own, so it is reached by way of its process."""
+        assert self.process is not None
+        Path(f"/proc/{self.process.pid}/root{self.scratch}/filler").unlink()
+
+
 class TestDisk:
     @pytest.mark.skipif(not may_mount(), reason="no file systems of its own for a process here")
     def test_full(self, tmp_path: Path) -> None:
@@ -157,5 +185,42 @@ class TestDisk:
                 assert (refused.status_code, refused.json()["code"]) == (507, "no_room")
                 assert client.get("/v1/collections/notes/documents").json()["data"] == []
                 succeeds(client, send(client, "small.txt"))
+        finally:
+            end_family(server.process)
+
+    @pytest.mark.skipif(not may_mount(), reason="no file systems of its own for a process here")
+    def test_full_while_parts_are_joined(self, tmp_path: Path) -> None:
+        """507, the upload stands where it was, and is accepted once there is room."""
+        server = SmallScratch(tmp_path, QUICK | {"TMPDIR": str(tmp_path / "scratch")})
+        content = b"All work and no play.\n\n" + bytes(3_000_000).replace(b"\0", b" ")
+        tus = {"Tus-Resumable": "1.0.0"}
+        try:
+            server.start()
+            with server.client() as client:
+                new_collection(client, "notes")
+                name = {"Upload-Metadata": f"filename {base64.b64encode(b'work.txt').decode()}"}
+                length = {"Upload-Length": str(len(content))}
+                made = client.post("/v1/collections/notes/uploads", headers=tus | name | length)
+                location = made.headers["location"]
+
+                def send_from(offset: int) -> httpx.Response:
+                    headers = tus | {"Upload-Offset": str(offset), "Content-Type": OCTETS}
+                    return client.patch(location, content=content[offset:], headers=headers)
+
+                half = client.patch(
+                    location,
+                    content=content[:1_500_000],
+                    headers=tus | {"Upload-Offset": "0", "Content-Type": OCTETS},
+                )
+                assert half.status_code == 204
+                refused = send_from(1_500_000)
+                assert (refused.status_code, refused.json()["code"]) == (507, "no_room")
+                stands = int(client.head(location, headers=tus).headers["upload-offset"])
+                assert stands >= 1_500_000
+                server.make_room()
+                done = send_from(stands)
+                assert done.status_code == 204
+                (document,) = client.get("/v1/collections/notes/documents").json()["data"]
+                assert document["sha256"] == hashlib.sha256(content).hexdigest()
         finally:
             end_family(server.process)

@@ -19,7 +19,7 @@ from ingest.parsing.errors import (
     NoText,
     OutOfMemory,
     ParserDied,
-    ParsersUnavailable,
+    ParsersKilled,
     TimedOut,
     Unreadable,
 )
@@ -163,7 +163,7 @@ class TestParse:
         child = child_of(server)
         os.kill(server.pid, signal.SIGKILL)
         thread.join()
-        assert isinstance(found[0], ParsersUnavailable)
+        assert isinstance(found[0], ParsersKilled)
         assert server.parse(pdf, "small.pdf", PDF).text
         assert eventually(lambda: not child.is_running(), what="the end of the child")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pdfs import Sheet, Words, damaged, make_pdf
 from tests.running import ADMIN_KEY, Server, command, serving
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,14 @@ def mirror(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Mi
 
 
 class TestMirroring:
+    def test_what_is_read_only_in_part_is_told_and_is_no_failure(self, mirror: Mirror) -> None:
+        sheets = [Sheet([Words(72, 700, text)]) for text in ("The gate is shut.", "The gate is open.")]
+        (mirror.folder / "gate.pdf").write_bytes(damaged(make_pdf(sheets), 2))
+        status, printed = mirror.sync()
+        assert status == 0, printed
+        assert "Page 2 could not be read" in printed
+        assert "1 was read only in part" in printed
+
     def test_adds_changes_and_removes(self, mirror: Mirror) -> None:
         mirror.write(a="One.", deep__b="Two.", c="Three.")
         status, printed = mirror.sync()

@@ -41,7 +41,7 @@ def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
 
 def tarred(*files: tuple[str, bytes], **options: object) -> bytes:
     made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", **options) as archive:
+    with tarfile.open(fileobj=made, **{"mode": "w"} | options) as archive:
         for name, content in files:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)

@@ -11,7 +11,7 @@ from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Parse,
 from ibid.types import ChunkerConfig, JobState, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.memory import MemoryVectorStore
-from ingest.parsing.errors import ParserDied, Unreadable
+from ingest.parsing.errors import ParserDied, ParsersKilled, Unreadable
 from ingest.work import work
 from tests.unit.shop import FACTS, Shop
 
@@ -80,6 +80,31 @@ class TestIngest:
             shop.work()
         assert shop.job(accepted.job_id).attempt == 3
         assert shop.state(accepted.job_id) == JobState.FAILED
+
+    def test_a_parser_that_is_killed_again_and_again_is_the_fault_of_the_document_in_the_end(
+        self, shop: Shop
+    ) -> None:
+        """Kills that chance could bring blame nobody; beside them, the others of its batch are read."""
+        kills = {"harmful": 0, "unlucky": 0}
+
+        def kill(text: str) -> None:
+            if text in kills and (text == "harmful" or kills[text] < 9):
+                kills[text] += 1
+                raise ParsersKilled("The parse server was killed.")
+
+        shop.reader.before = kill
+        harmful, unlucky = shop.upload("harmful"), shop.upload("unlucky", name="unlucky.txt")
+        good = shop.upload(FACTS, name="good.txt")
+        for _ in range(15):
+            shop.due_now()
+            shop.work()
+        failed = shop.job(harmful.job_id)
+        assert (failed.state, failed.error_code, failed.failures) == (JobState.FAILED, "parser_died", 0)
+        assert kills == {"harmful": 10, "unlucky": 9}
+        assert (shop.state(unlucky.job_id), shop.state(good.job_id)) == ("succeeded", "succeeded")
+        assert "parser_kills" not in shop.job(unlucky.job_id).statistics
+        with shop.parts.db.begin() as session:
+            assert jobs.retry(session, shop.scope, harmful.job_id or "").statistics == {}
 
     def test_a_store_that_is_away_costs_no_attempt(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         def away(*_: object, **__: object) -> None:

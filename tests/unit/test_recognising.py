@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from ibid import claims, documents, jobs, uploads, versions
+from ibid import claims, documents, jobs, receipts, uploads, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import Embedding, Job, RecognisedRow, Version
 from ibid.documents import Accepted, Upload
 from ibid.receipts import Receipt
 from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest import recognising
-from ingest.parsing.errors import ParserDied, ParsersUnavailable, TimedOut
+from ingest.parsing.errors import ParserDied, ParsersKilled, TimedOut
 from ingest.parsing.recognised import RecognisedLine, RecognisedPage
 from ingest.work import work
 from tests.unit.shop import Shop
@@ -150,9 +150,8 @@ class TestTextBesidePictures:
         overtaken = shop.job(accepted.job_id)
         assert overtaken.state == JobState.PARTIALLY_SUCCEEDED
         (warning,) = overtaken.statistics["warnings"]
-        assert warning == (
-            "Pages 2, 3: pictures without text, which cannot be searched. "
-            "A newer version of the document came first, so they are not recognised."
+        assert warning.startswith(
+            "Pages 2, 3: pictures without text, which cannot be searched. A newer version"
         )
 
     def test_newer_content_that_comes_meanwhile_stays_the_newest(self, shop: Shop) -> None:
@@ -267,6 +266,69 @@ class TestPicturesAlone:
         )
 
 
+class TestReadAgain:
+    """Where OCR was installed after a document was read without it."""
+
+    def read_without_ocr(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Accepted:
+        with monkeypatch.context() as patched:
+            patched.setattr(recognising, "ocr_installed", lambda: False)
+            accepted = upload(shop, MIXED)
+            shop.work()
+        assert shop.state(accepted.job_id) == JobState.PARTIALLY_SUCCEEDED
+        return accepted
+
+    def retry(self, shop: Shop, job_id: str | None) -> None:
+        with shop.parts.db.begin() as session:
+            jobs.retry(session, shop.scope, job_id or "")
+
+    def test_its_pictures_are_read_when_its_job_is_tried_again(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        accepted = self.read_without_ocr(shop, monkeypatch)
+        before = receipt(shop, accepted.document_id)
+        self.retry(shop, accepted.job_id)
+        work_once(shop)
+        assert shop.live(accepted.document_id) == 1
+        first = shop.job(accepted.job_id)
+        assert first.state == JobState.SUCCEEDED
+        assert first.statistics["warnings"] == [
+            "Pages 2, 3: pictures without text. They are recognised next, which makes a version of its own."
+        ]
+        with shop.parts.db.read() as session:
+            again = receipts.of(session, rows(shop, accepted.document_id)[0])
+        assert again.seconds == before.seconds
+        shop.work()
+        assert text(shop, accepted.document_id, 2) == MIXED.replace("[", "").replace("]", "")
+        assert receipt(shop, accepted.document_id).state == JobState.SUCCEEDED
+        shop.agree()
+
+    def test_without_ocr_it_ends_as_before(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        accepted = self.read_without_ocr(shop, monkeypatch)
+        before = receipt(shop, accepted.document_id)
+        monkeypatch.setattr(recognising, "ocr_installed", lambda: False)
+        self.retry(shop, accepted.job_id)
+        shop.work()
+        assert receipt(shop, accepted.document_id) == before
+
+    def test_a_version_that_was_replaced_is_not(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        accepted = self.read_without_ocr(shop, monkeypatch)
+        upload(shop, "The bridge was torn down.")
+        with pytest.raises(jobs.JobNotRetryable, match="partially_succeeded"):
+            self.retry(shop, accepted.job_id)
+
+    def test_nor_one_whose_pages_cannot_be_read(self, shop: Shop) -> None:
+        def refuse(page: int) -> None:
+            if page == 1:
+                raise TimedOut("It took too long.")
+
+        shop.reader.before = refuse
+        accepted = upload(shop, SCAN)
+        shop.work()
+        assert shop.state(accepted.job_id) == JobState.PARTIALLY_SUCCEEDED
+        with pytest.raises(jobs.JobNotRetryable, match="pictures"):
+            self.retry(shop, accepted.job_id)
+
+
 class TestPages:
     def test_are_kept_one_by_one_so_that_a_lost_worker_costs_one(self, shop: Shop) -> None:
         accepted = upload(shop, SCAN)
@@ -356,7 +418,7 @@ class TestPages:
         def kill(page: int) -> None:
             if len(kills) < 5:
                 kills.append(page)
-                raise ParsersUnavailable("It was killed.")
+                raise ParsersKilled("It was killed.")
 
         shop.reader.before = kill
         accepted = upload(shop, SCAN)

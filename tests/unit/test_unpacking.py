@@ -1,5 +1,7 @@
 """Archives become documents: counted once whatever interrupts it, held to the rules of uploads, gone when done with."""
 
+import random
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +20,8 @@ from ibid.deletions import Filter
 from ibid.media import UnsupportedType
 from ibid.types import JobState, Scope
 from ingest import unpacking
+from ingest.archives import entries
+from ingest.archives.bounds import Bounds
 from ingest.work import work
 from tests.unit.shop import FACTS, Shop
 from tests.unit.test_archives import tarred, zipped
@@ -290,6 +294,46 @@ class TestInterruption:
             jobs.retry(session, shop.scope, job_id)
         shop.work()
         assert counts(shop, job_id)["created"] == 12
+
+    @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+    @pytest.mark.parametrize("before", [0, 5])
+    def test_cancelled_while_it_is_listed_ends_there(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str, before: int
+    ) -> None:
+        """Also after an attempt that has taken some: they stay, and the job says how many."""
+        noise = random.Random(1)
+        files = [(f"{n}.txt", f"Pump {n}. {noise.randbytes(100_000).hex()}".encode()) for n in range(20)]
+        packing = name.removeprefix("a.tar").removeprefix(".")
+        job_id = send(shop, tarred(*files, mode=f"w:{packing}"), name)
+        accept, survey, seen = unpacking._accept, entries.survey, []
+
+        def stopped(this: unpacking._Unpacking, *more: object) -> None:
+            accept(this, *more)
+            if this.tally.taken == before:
+                shop.tools.stopping.set()
+
+        def cancelled(archive: entries.Archive, bounds: Bounds) -> list[entries.Entry]:
+            class Counted:
+                def entries(self) -> Iterator[entries.Found]:
+                    for found in archive.entries():
+                        seen.append(found)
+                        yield found
+                        with shop.parts.db.begin() as session:
+                            jobs.cancel(session, shop.scope, job_id)
+
+            return survey(Counted(), bounds)
+
+        if before:
+            monkeypatch.setattr(unpacking, "_accept", stopped)
+            work(shop.tools, shop.claim())
+            shop.tools.stopping.clear()
+        monkeypatch.setattr(unpacking, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(entries, "survey", cancelled)
+        shop.work()
+        assert shop.state(job_id) == JobState.CANCELLED
+        assert 0 < len(seen) < len(files)
+        assert counts(shop, job_id) == only(created=before)
+        assert len(listed(shop)) == before
 
     @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
     def test_others_have_their_turn(self, shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
