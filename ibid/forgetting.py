@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from ibid import replies
 from ibid.claims import Claim
 from ibid.db.tables import (
     AnswerCitation,
@@ -23,16 +24,17 @@ from ibid.db.tables import (
     Base,
     Blob,
     ChunkRow,
-    Delivery,
     Document,
     DocumentGrant,
     Erasure,
     Indexing,
     Job,
+    KeptOut,
     Parse,
     PartialUpload,
     RecognisedRow,
     SavedReply,
+    SavedReplyName,
     UploadPart,
     Version,
 )
@@ -92,11 +94,6 @@ def _answers(traces: Traces) -> ColumnElement[bool]:
     return or_(*map(AnswerSentence.answer_id.in_, concerned))
 
 
-def _mentions(column: InstrumentedAttribute[Any], ids: Iterable[str]) -> ColumnElement[bool]:
-    """Whether the JSON holds one of the ids; they have no letter that JSON or LIKE would write otherwise but `_`."""
-    return or_(*(cast(column, Text).contains(f'"{id_}"', autoescape=True) for id_ in sorted(ids)))
-
-
 def _said_of(job: type[Job]) -> ColumnElement[bool]:
     return or_(cast(job.statistics, Text) != "{}", job.error_message != "The document was deleted.")
 
@@ -117,6 +114,12 @@ PLACES: Final = (
         Document,
         lambda t: Document.id == t.document_id,
         "a row without a name says that there was a document",
+    ),
+    Place(KeptOut, lambda t: KeptOut.root_id == t.document_id),
+    Place(
+        KeptOut,
+        lambda t: and_(KeptOut.document_id == t.document_id, KeptOut.root_id != t.document_id),
+        "hashes by which the document that it is inside of does not bring it back; they go with that one",
     ),
     Place(
         DocumentGrant,
@@ -158,10 +161,10 @@ PLACES: Final = (
         "looked at again: verified, and every word is in the question or in what it cites of other documents",
     ),
     Place(AnswerNearest, lambda t: AnswerNearest.document_id == t.document_id),
-    Place(SavedReply, lambda t: _mentions(SavedReply.body, {t.document_id, *t.uploads})),
-    Place(PartialUpload, lambda t: PartialUpload.outcome["id"].as_string() == t.document_id),
+    Place(SavedReply, lambda t: replies.naming({t.document_id, *t.uploads})),
+    Place(SavedReplyName, lambda t: SavedReplyName.named.in_({t.document_id, *t.uploads})),
+    Place(PartialUpload, lambda t: PartialUpload.document_id == t.document_id),
     Place(UploadPart, lambda t: UploadPart.upload_id.in_(t.uploads)),
-    Place(Delivery, lambda t: _mentions(Delivery.payload, {t.document_id}), LEDGER),
     Place(Audit, lambda t: Audit.resource == t.document_id, LEDGER),
 )
 HOLD_NOTHING: Final[Mapping[str, str]] = {
@@ -170,6 +173,7 @@ HOLD_NOTHING: Final[Mapping[str, str]] = {
     "api_keys": "names of keys",
     "collection_grants": "names of people and groups",
     "collections": "names of collections",
+    "deliveries": "ids, states and moments, told to webhooks; they go after thirty days",
     "erasures": "ids; a job's notes, which go with its end",
     "generation_languages": "names of languages",
     "generations": "settings",
@@ -185,7 +189,6 @@ def note(session: Session, job_id: str, document_id: str, removed: Mapping[str, 
     session.add(
         Erasure(job_id=job_id, document_id=document_id, traces={}, removed=dict(removed), kept={}, done=False)
     )
-    session.flush()
 
 
 def unfinished(session: Session, held: Claim) -> list[str]:
@@ -214,7 +217,7 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         | {id_ for id_ in session.scalars(inside) if id_}
     )
     contents = set(session.scalars(select(Blob.sha256).where(Blob.id.in_(blobs))))
-    uploads = select(PartialUpload.id).where(PartialUpload.outcome["id"].as_string() == document_id)
+    uploads = select(PartialUpload.id).where(PartialUpload.document_id == document_id)
     found = Traces(
         document_id,
         versions=known.versions | {version.id for version in versions},

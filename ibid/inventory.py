@@ -8,7 +8,7 @@ from itertools import islice
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from ibid import documents, strays, uploads
+from ibid import families, removal, strays, uploads
 from ibid.blobs.port import BlobStore
 from ibid.bootstrap import Parts
 from ibid.db.session import Database
@@ -119,9 +119,8 @@ def _remove_children(parts: Parts, ids: list[str]) -> None:
     grace = None if settings.standalone else timedelta(seconds=settings.qdrant_timeout)
     for document_id in ids:
         with parts.db.begin() as session:
-            again = select(Document).where(Document.id == document_id, Document.deleted_at.is_(None))
-            if (child := session.scalar(again.with_for_update())) is not None:
-                documents.remove(session, child, grace=grace)
+            held = families.hold(session, [document_id])
+            removal.remove(session, [child for child in held if child.id == document_id], grace=grace)
 
 
 def _pages(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -181,8 +181,16 @@ def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = R
     """Queue failed jobs again, the oldest first; gives the ids of those that could be."""
     failed = replace(those, state=JobState.FAILED)
     rules = [*failed.rules(session, scope), Job.kind != JobKind.REINDEX]
+    wanted = session.execute(
+        select(Job.id, Job.document_id).where(*rules).order_by(Job.id).limit(limit)
+    ).all()
+    # All documents before all jobs, by id, as everywhere.
+    owners = select(Document.id).where(Document.id.in_({document_id for _, document_id in wanted}))
+    session.execute(owners.order_by(Document.id).with_for_update(read=True)).all()
+    theirs = select(Job.id).where(Job.id.in_([job_id for job_id, _ in wanted])).order_by(Job.id)
+    session.execute(theirs.with_for_update()).all()
     retried = []
-    for job_id in session.scalars(select(Job.id).where(*rules).order_by(Job.id).limit(limit)):
+    for job_id, _ in wanted:
         with suppress(JobNotRetryable):  # its document was deleted, or somebody else was quicker
             retried.append(retry(session, scope, job_id).id)
     return retried

@@ -173,6 +173,7 @@ def assemble(db: Database, blobs: BlobStore, upload_id: str, last_part: str, int
 def end(found: PartialUpload, accepted: Accepted | Expected) -> None:
     """Note what became of the upload."""
     became = accepted if isinstance(accepted, Accepted) else None
+    found.document_id = became.document_id if became else None
     found.outcome = {
         "id": became.document_id if became else None,
         "version": became.version if became else None,
