@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from ibid import replies
+from ibid import holders, replies
 from ibid.claims import Claim
 from ibid.db.tables import (
     AnswerCitation,
@@ -38,12 +38,18 @@ from ibid.db.tables import (
     UploadPart,
     Version,
 )
+from ibid.holders import Holder
 from ibid.types import JobKind
+
+AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts."""
+    """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts.
+
+    `arrivals` are the jobs that ever brought in the document, or one that it is inside of.
+    """
 
     document_id: str
     versions: frozenset[str] = frozenset()
@@ -51,6 +57,7 @@ class Traces:
     contents: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     uploads: frozenset[str] = frozenset()
+    arrivals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,6 @@ def _holds(blob: InstrumentedAttribute[str]) -> ColumnElement[bool]:
     return or_(*(exists().where(holder == blob) for holder in holders))
 
 
-def _came_in(document_id: str) -> ScalarSelect[str | None]:
-    return select(Document.batch_id).where(Document.id == document_id).scalar_subquery()
-
-
 def _answers(traces: Traces) -> ColumnElement[bool]:
     """Sentences of answers that cite the document, or whose model was shown it."""
     concerned = (
@@ -98,7 +101,7 @@ def _said_of(job: type[Job]) -> ColumnElement[bool]:
     return or_(cast(job.statistics, Text) != "{}", job.error_message != "The document was deleted.")
 
 
-SAME_BYTES: Final = "another document, or an upload under way, holds the same bytes"
+SAME_BYTES: Final = "another document, one that it is inside of, or an upload under way holds the same bytes"
 SAME_TEXT: Final = "another document holds the same bytes, and so the same text"
 LEDGER: Final = "ids, states and moments alone: they say what was done, and hold nothing of the document"
 
@@ -142,8 +145,8 @@ PLACES: Final = (
     Place(Job, lambda t: Job.document_id == t.document_id, LEDGER),
     Place(
         Arrival,
-        lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id == _came_in(t.document_id)),
-        "the archive that it came in was not unpacked to its end; it is kept for another try until it expires",
+        lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id.in_(t.arrivals)),
+        "an archive that it came in was not unpacked to its end; it is kept for another try until it expires",
     ),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
@@ -225,6 +228,8 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         contents=known.contents | contents,
         texts=texts,
         uploads=known.uploads | set(session.scalars(uploads)),
+        arrivals=known.arrivals
+        | holders.arrivals(session, {document_id} | holders.around(session, [document_id])),
     )
     kept = {name: sorted(ids) for name, ids in asdict(found).items() if name != "document_id"}
     _notes(session, held, document_id).traces = kept
@@ -252,6 +257,18 @@ def finish(session: Session, held: Claim, document_id: str, found: Iterable[Foun
     notes = _notes(session, held, document_id)
     notes.kept = {f"{each.table}: {each.stays}": each.rows for each in found if each.stays}
     notes.done = True
+
+
+def held_by(session: Session, held: Claim) -> list[Holder]:
+    """Who holds the bytes of what was deleted now that it is done."""
+    noted = select(Erasure.document_id, Erasure.traces).where(Erasure.job_id == held.id)
+    rows = session.execute(noted.order_by(Erasure.document_id)).all()
+    found: dict[Holder, None] = {}
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        contents = {sha256 for row in some for sha256 in row.traces.get("contents", ())}
+        found |= dict.fromkeys(holders.of(session, [row.document_id for row in some], contents))
+    return list(found)
 
 
 def totals(session: Session, held: Claim) -> tuple[dict[str, int], list[dict[str, Any]]]:

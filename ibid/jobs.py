@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access, lifecycle, logs, outbox
+from ibid import access, holders, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
 from ibid.db.tables import Arrival, Collection, Document, Job, Version
@@ -17,6 +17,7 @@ from ibid.errors import Conflict, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
 RETRIED_AT_ONCE: Final = 1000
+NOBODY: Final = Scope(key_id="", role="reader", collections=frozenset())
 
 
 class JobNotFound(NotFound):
@@ -249,16 +250,25 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     return max(leases, default=None)
 
 
-def view(session: Session, job: Job) -> JobView:
-    """The job as people see it."""
-    return views(session, [job])[0]
+def view(session: Session, job: Job, scope: Scope = NOBODY) -> JobView:
+    """The job as the asker sees it."""
+    return views(session, [job], scope)[0]
 
 
-def views(session: Session, jobs: Sequence[Job], *, placed: bool = True) -> list[JobView]:
-    """The jobs as people see them; their places in the queue have to be counted, and may be left out."""
+def views(
+    session: Session, jobs: Sequence[Job], scope: Scope = NOBODY, *, placed: bool = True
+) -> list[JobView]:
+    """The jobs as the asker sees them; their places in the queue have to be counted, and may be left out.
+
+    What a certificate names beside its own document is named to those who may see it.
+    """
     queued = [job.id for job in jobs if placed and job.state == JobState.QUEUED]
     positions = _positions(session, queued)
-    return [_view(job, positions.get(job.id)) for job in jobs]
+    statistics = holders.shown(session, scope, [job.statistics for job in jobs])
+    return [
+        replace(_view(job, positions.get(job.id)), statistics=told)
+        for job, told in zip(jobs, statistics, strict=True)
+    ]
 
 
 def turns() -> Subquery:

@@ -1,6 +1,5 @@
 """A deletion shows that it has forgotten: its words are in no row and no file, and its certificate says where was looked."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -199,7 +198,7 @@ class TestDocument:
             assert word in said
         assert ("ibid-before-upgrade-from-0001.db" in said) == shop.parts.db.sqlite
 
-    def test_bytes_that_another_document_holds_are_kept_and_it_is_not_named(self, shop: Shop) -> None:
+    def test_bytes_that_another_document_holds_are_kept(self, shop: Shop) -> None:
         first, second = shop.upload(TEXT), shop.upload(TEXT, name="copy.txt")
         shop.work()
         job_id = delete(shop, first.document_id)
@@ -208,7 +207,6 @@ class TestDocument:
         kept = {each["table"]: each["why"] for each in certificate["kept"]}
         assert kept["blobs"] == forgetting.SAME_BYTES
         assert kept["parses"] == forgetting.SAME_TEXT
-        assert second.document_id not in json.dumps(certificate)
         assert shop.live(second.document_id) == 1
         job_id = delete(shop, second.document_id)
         shop.work()
