@@ -45,7 +45,7 @@ def take(parts: Parts, *, repair: bool) -> Inventory:
     dropped, unknown = _generations(parts)
     loose = [key for some in _loose_bytes(parts) for key in some]
     with parts.db.read() as session:
-        unreferenced = uploads.orphans(session)
+        unreferenced = list(_unreferenced(session))
         orphans = _children(session)
         stray = strays.count(session)
     lost = _lost_bytes(parts.db, parts.blobs)
@@ -56,12 +56,13 @@ def take(parts: Parts, *, repair: bool) -> Inventory:
             parts.blobs.delete(key)
         _remove_children(parts, orphans)
         strays.remove(parts.db)
-        uploads.erase(parts.db, parts.blobs, unreferenced)
+        for some in unreferenced:
+            uploads.erase(parts.db, parts.blobs, some)
     return Inventory(
         dropped_generations=len(dropped),
         unknown_generations=len(unknown),
         bytes_without_row=len(loose),
-        rows_without_reference=len(unreferenced),
+        rows_without_reference=sum(map(len, unreferenced)),
         lost_bytes=lost,
         children_without_parent=len(orphans),
         stray_texts=stray["texts"],
@@ -86,6 +87,14 @@ def _loose_bytes(parts: Parts) -> Iterator[list[str]]:
             known = set(session.scalars(select(Blob.key).where(Blob.key.in_(keys))))
             known |= set(session.scalars(select(UploadPart.key).where(UploadPart.key.in_(keys))))
         yield [key for key in keys if key not in known]
+
+
+def _unreferenced(session: Session) -> Iterator[set[str]]:
+    """Ids of rows of bytes that nothing refers to, a page at a time."""
+    after = ""
+    while some := uploads.orphans(session, after):
+        yield some
+        after = max(some)
 
 
 def _lost_bytes(db: Database, blobs: BlobStore) -> int:

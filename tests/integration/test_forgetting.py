@@ -14,7 +14,7 @@ from ibid.clock import now
 from ibid.db.tables import AnswerSentence, Base, Blob, Embedding, Erasure, Job, Parse, Webhook
 from ibid.deletions import Filter
 from ibid.types import Attachment, JobState
-from ingest import erasing, indexing
+from ingest import erasing, indexing, purging
 from ingest.work import work
 from retrieval import answers, records
 from retrieval.kit import Kit
@@ -309,3 +309,27 @@ class TestMany:
         assert certificate["removed"]["answer_sentences"] == 2
         assert told(shop) == []
         assert [shop.count(table) for table in (Parse, Blob, Embedding, Erasure)] == [0] * 4
+        assert certificate["counts"] == purging.EXACT
+
+    def test_of_a_collection_counts_points_that_an_attempt_dropped_before_it_died(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop.upload(TEXT)
+        shop.work()
+        (before,) = {shop.parts.store.count(id_) for id_ in shop.parts.store.generations()}
+        with shop.parts.db.begin() as session:
+            job_id = collections.delete(session, ADMIN, shop.collection, grace=None).id
+
+        def dies(*_: object) -> None:
+            raise purging.NotForgotten("Something went wrong.")
+
+        monkeypatch.setattr(purging, "_forget_arrivals", dies)
+        shop.work()
+        monkeypatch.undo()
+        assert shop.parts.store.generations() == set()
+        shop.due_now()
+        shop.work()
+        certificate = shop.job(job_id).statistics
+        assert [each["points"] for each in certificate["removed"]["points"].values()] == [before]
+        assert certificate["counts"] == purging.AT_LEAST
+        assert set(certificate) == {"removed", "counts", "kept", "held_by", "held_by_more", "scan", "outside"}
