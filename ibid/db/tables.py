@@ -162,7 +162,7 @@ class KeptOut(Base):
     __tablename__ = "kept_out"
     root_id: Mapped[str] = mapped_column(Id, primary_key=True)
     mark: Mapped[str] = mapped_column(String(64), primary_key=True)
-    document_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, primary_key=True, index=True)
 
 
 class DocumentGrant(Base):

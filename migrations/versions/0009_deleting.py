@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("document_id", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("root_id", "mark", "document_id", name=op.f("pk_kept_out")),
     )
+    with op.batch_alter_table("kept_out", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_kept_out_document_id"), ["document_id"], unique=False)
     op.create_table(
         "saved_reply_names",
         sa.Column("key_id", sa.String(length=64), nullable=False),
