@@ -146,7 +146,7 @@ PLACES: Final = (
     Place(
         Arrival,
         lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id.in_(t.arrivals)),
-        "an archive that it came in was not unpacked to its end; it is kept for another try until it expires",
+        "an archive that it came in is still being unpacked, or kept for another try until it expires",
     ),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(

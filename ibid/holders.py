@@ -16,7 +16,7 @@ MOST: Final = 100
 
 SAME: Final = "it has the same bytes"
 INSIDE: Final = "the file is inside it, in one of its versions"
-ARCHIVE: Final = "the file is in this archive, which was not unpacked to its end and is kept for another try"
+ARCHIVE: Final = "the file is in this archive, which is still being unpacked or is kept for another try"
 SOMEBODY: Final = "Somebody who may see it can delete it. It may be gone by now."
 
 
@@ -99,7 +99,7 @@ def _shown(
         do = f"DELETE /v1/documents/{document_id} deletes it, with all versions and all that is inside."
         return told | {"document_id": document_id, "name": documents[document_id], "what_to_do": do}
     if job_id in archives:
-        do = "It goes when its job has ended well, or some hours after it failed (IBID_UPLOAD_EXPIRY_HOURS)."
+        do = "It goes when its job has ended well, or some hours after it failed or was cancelled."
         return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
     if job_id is not None:
         return told | {"name": "another archive", "what_to_do": "It goes some hours after its job has ended."}

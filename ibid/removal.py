@@ -17,6 +17,8 @@ def remove(session: Session, held: Sequence[Document], *, grace: timedelta | Non
 
     Gives the jobs of the documents themselves, in their order. `grace` is as for `documents.delete`.
     """
+    if not held:
+        return []
     ids = families.within(session, [document.id for document in held])
     gone = [session.get_one(Document, id_) for id_ in sorted(ids)]
     over = {}

@@ -192,6 +192,8 @@ def cancel(session: Session, scope: Scope, upload_id: str) -> PartialUpload:
 def remove(db: Database, blobs: BlobStore, upload_ids: Iterable[str]) -> int:
     """Remove uploads with all their parts, bytes first; gives how many parts."""
     ids = sorted(upload_ids)
+    if not ids:
+        return 0
     with db.read() as session:
         wanted = select(UploadPart.key).where(UploadPart.upload_id.in_(ids))
         keys = {*session.scalars(wanted), *(key for id_ in ids for key in blobs.keys(f"parts/{id_}"))}
