@@ -1,12 +1,14 @@
 """Documents inside documents, such as the attachments of a mail: accepted when their parent goes live, gone with it."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import documents, fingerprints, uploads
+from ibid import documents, families, removal, uploads
 from ibid.clock import new_id, now
 from ibid.db.tables import AttachmentRow, Blob, Document, DocumentGrant, Version
 from ibid.documents import LONGEST_NAME, Upload
@@ -42,35 +44,69 @@ def hold(session: Session, parse_key: str) -> None:
 
 
 def warnings(session: Session, document: Document, parse_key: str) -> tuple[str, ...]:
-    """Why files inside the document became no documents."""
+    """Why files inside the document became no documents. A deleted one is counted, and not named."""
     found = of_parse(session, parse_key)
     if found and depth(session, document) >= DEEPEST:
         return (f"{len(found)} files inside were not read: they lie {DEEPEST} documents deep.",)
-    return tuple(f"{safe_name(row.name)} inside was not read: {row.refusal}" for row in found if row.refusal)
+    refused = (f"{safe_name(row.name)} inside was not read: {row.refusal}" for row in found if row.refusal)
+    deleted = len(_kept_out(session, document, _identified(document, found)))
+    if not deleted:
+        return tuple(refused)
+    return (
+        *refused,
+        f"{deleted} inside stay deleted, as somebody wanted. Upload them by themselves to have them.",
+    )
 
 
 def depth(session: Session, document: Document) -> int:
     """How many documents it is inside of."""
-    count, above = 0, document.parent_id
-    while above is not None:
-        count, above = count + 1, session.get_one(Document, above).parent_id
-    return count
+    return len(families.around(session, document))
 
 
 def accept(session: Session, parent: Document, version: Version, *, grace: timedelta | None) -> None:
-    """Make the documents inside a locked one those of a version; doing it twice changes nothing."""
+    """Make the documents inside one that is held those of a version; doing it twice changes nothing.
+
+    What a person deleted of them stays deleted: its bytes, and whatever comes in its place.
+    """
     rows = [] if depth(session, parent) >= DEEPEST else of_parse(session, version.parse_key or "")
-    had = {child.identity: child for child in documents.inside(session, parent.id)}
-    seen: dict[str, int] = {}
+    had = {child.identity: child for child in families.inside(session, parent.id)}
+    found = _identified(parent, rows)
+    out = _kept_out(session, parent, found)
+    for identity, row in found.items():
+        if identity not in out:
+            child = had.pop(identity, None) or _new(session, parent, identity, safe_name(row.name))
+            _take(session, child, row, session.get_one(Blob, row.blob_id))
+    removal.remove(session, list(had.values()), grace=grace)
+
+
+def _identified(parent: Document, rows: Sequence[AttachmentRow]) -> dict[str, AttachmentRow]:
+    """The files that can become documents, by the identity of each."""
+    seen: Counter[str] = Counter()
+    found = {}
     for row in rows:
         name = safe_name(row.name)
-        seen[name] = seen.get(name, 0) + 1
+        seen[name] += 1
         if row.blob_id is not None:
-            identity = f"child:{parent.id}:{seen[name]}:{fingerprints.of(name)}"
-            child = had.pop(identity, None) or _new(session, parent, identity, name)
-            _take(session, child, row, session.get_one(Blob, row.blob_id))
-    for child in had.values():
-        documents.remove(session, child, grace=grace)
+            found[families.identity(parent, seen[name], name)] = row
+    return found
+
+
+def _kept_out(session: Session, parent: Document, found: Mapping[str, AttachmentRow]) -> set[str]:
+    """Identities of those that stay deleted: for their bytes, or for their place, unless another file moved there."""
+    marks = families.kept_out(session, families.place(session, parent, "")[0])
+    if not marks:
+        return set()
+    living = {
+        child.identity: documents.existing(session, child.id).sha256
+        for child in families.inside(session, parent.id)
+    }
+    out = set()
+    for identity, row in found.items():
+        content = session.get_one(Blob, row.blob_id).sha256
+        there = families.place(session, parent, identity)[1] in marks and content not in living.values()
+        if living.get(identity) != content and (there or content in marks):
+            out.add(identity)
+    return out
 
 
 def _new(session: Session, parent: Document, identity: str, name: str) -> Document:

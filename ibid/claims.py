@@ -263,9 +263,8 @@ def release(
         theirs = Job.worker == worker_name(worker, process)
     if not blame:
         hand_back(session, theirs)
-    session.execute(
-        update(Job).where(Job.state == JobState.RUNNING, theirs).values(lease_until=moment(session))
-    )
+    running = _locked(session, Job.state == JobState.RUNNING, theirs)
+    session.execute(update(Job).where(Job.id.in_(running)).values(lease_until=moment(session)))
     sweep(session, max_failures=max_failures)
 
 
@@ -273,9 +272,14 @@ def hand_back(session: Session, *those: ColumnElement[bool]) -> None:
     """Queue running jobs again and count nothing: whoever calls knows that it was no job that ended their workers."""
     waiting = lifecycle.moved(JobState.RUNNING, JobState.QUEUED)
     waiting |= {"lease_until": None, "not_before": moment(session)}
-    running = update(Job).where(Job.state == JobState.RUNNING, Job.cancel_requested.is_(False), *those)
-    session.execute(running.values(waiting))
+    running = _locked(session, Job.state == JobState.RUNNING, Job.cancel_requested.is_(False), *those)
+    session.execute(update(Job).where(Job.id.in_(running)).values(waiting))
     session.info["work"] = True
+
+
+def _locked(session: Session, *those: ColumnElement[bool]) -> list[str]:
+    """Ids of the jobs, which are locked in their order, as everywhere."""
+    return list(session.scalars(select(Job.id).where(*those).order_by(Job.id).with_for_update()))
 
 
 def backoff(failures: int) -> timedelta:

@@ -92,13 +92,19 @@ def delete(session: Session, scope: Scope, ref: str, *, grace: timedelta | None)
         raise access.CollectionNotFound(f"There is no collection {ref!r}: it was deleted a moment ago.")
     living = select(Document).where(Document.collection_id == collection.id, Document.deleted_at.is_(None))
     rows = session.scalars(living.order_by(Document.id).with_for_update()).all()
+    theirs = select(Job.id).where(Job.collection_id == collection.id).order_by(Job.id)
+    session.execute(theirs.with_for_update()).all()  # ended ones too: what they said is withdrawn
     last_lease = jobs.cancel_for(session, collection_id=collection.id)
     collection.deleted_at = now()
     not_before = (last_lease or now()) + grace if grace is not None else None
     job = jobs.enqueue(session, JobKind.PURGE, collection.id, not_before=not_before)
     for document in rows:
         document.deleted_at = collection.deleted_at
+    withdrawn = withdrawal.withdraw(
+        session, select(Document.id).where(Document.collection_id == collection.id)
+    )
     for document in rows:
-        forgetting.note(session, job.id, document.id, withdrawal.withdraw(session, document.id))
+        forgetting.note(session, job.id, document.id, withdrawn[document.id])
         outbox.announce_document(session, "deleted", collection.id, document.id)
+    session.flush()
     return job

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -10,7 +11,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import access, documents
+from ibid import access, families, removal
 from ibid.db.tables import Collection, Document, Job
 from ibid.errors import Invalid
 from ibid.types import Scope
@@ -66,14 +67,25 @@ def matching(session: Session, scope: Scope, ref: str, wanted: Filter) -> list[s
 
 
 def delete(session: Session, scope: Scope, ids: list[str], *, grace: timedelta | None) -> list[Job]:
-    """Delete them for every reader in this commit, each with a job that cleans up; one that is gone is left out."""
-    jobs = []
-    for document_id in ids:
-        try:
-            jobs.append(documents.delete(session, scope, document_id, grace=grace))
-        except access.DocumentNotFound:
-            continue  # deleted by somebody else a moment ago, or with its parent
-    return jobs
+    """Delete them for every reader in this commit, each with a job that cleans up; one that is gone is left out.
+
+    One that is inside another of them goes with that, and its job is not given.
+    """
+    held = {document.id: document for document in families.hold(session, ids)}
+    seen = (
+        select(Document.id)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.id.in_(ids), access.sees_document(scope))
+    )
+    meant = [held[id_] for id_ in sorted(session.scalars(seen)) if id_ in held]
+    alone = [document for document in meant if not _goes_with(session, document, {each.id for each in meant})]
+    for document in alone:
+        families.keep_out(session, document)
+    return removal.remove(session, alone, grace=grace)
+
+
+def _goes_with(session: Session, document: Document, others: AbstractSet[str]) -> bool:
+    return any(above.id in others for above in families.around(session, document))
 
 
 def _says(meta: Mapping[str, object], key: str, value: str) -> bool:

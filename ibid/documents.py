@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ibid import access, forgetting, jobs, outbox, receipts, uploads, withdrawal
+from ibid import access, families, jobs, receipts, removal, uploads
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, DocumentGrant, Job, Version
 from ibid.errors import Invalid
@@ -111,6 +111,8 @@ def accept(session: Session, scope: Scope, ref: str, upload: Upload) -> Accepted
     collection = access.collection(session, scope, ref, keep=True)
     uploads.refer(session, upload.kept)
     document, created = _identify(session, scope, collection, upload)
+    if not created:
+        families.hold(session, [document.id])
     document.batch_id = upload.batch_id
     newest = newest_of(session, document.id)
     described = _describe(session, document, upload)
@@ -246,7 +248,7 @@ def redescribe(
         document.meta = dict(metadata)
     access_changed = grants is not None and _grant(session, document, checked(grants))
     session.flush()
-    for child in inside(session, document.id):
+    for child in families.inside(session, document.id):
         described = redescribe(session, child, metadata, grants)
         if described.access:
             again(session, child, existing(session, child.id), described)
@@ -278,40 +280,18 @@ def delete(session: Session, scope: Scope, document_id: str, *, grace: timedelta
     `grace` is how long a write that was sent before its lease ended may still arrive at the store (a Qdrant server);
     None when the store's owner itself refuses late writers.
     """
-    return remove(session, locked(session, scope, document_id), grace=grace)
-
-
-def remove(session: Session, document: Document, *, grace: timedelta | None) -> Job:
-    """Delete a locked document and those inside it; each has a job of its own, of which the document's is given."""
-    last_lease = jobs.cancel_for(session, collection_id=document.collection_id, document_id=document.id)
-    document.deleted_at = now()
-    withdrawn = withdrawal.withdraw(session, document.id)
-    outbox.announce_document(session, "deleted", document.collection_id, document.id)
-    held = inside(session, document.id)
-    for child in held:
-        remove(session, child, grace=grace)
-    not_before = (last_lease or now()) + grace if grace is not None else None
-    job = jobs.enqueue(
-        session, JobKind.PURGE, document.collection_id, document_id=document.id, not_before=not_before
-    )
-    forgetting.note(session, job.id, document.id, withdrawn | {"documents_inside": len(held)})
-    return job
+    document = locked(session, scope, document_id)
+    families.keep_out(session, document)
+    return removal.remove(session, [document], grace=grace)[0]
 
 
 def locked(session: Session, scope: Scope, document_id: str) -> Document:
-    """The visible document, nobody else's until the transaction ends."""
+    """The visible document, nobody else's until the transaction ends, and neither are those inside it and their jobs."""
     found = access.document(session, scope, document_id)
-    living = select(Document).where(Document.id == found.id, Document.deleted_at.is_(None))
-    document = session.scalar(living.with_for_update().execution_options(populate_existing=True))
-    if document is None:
+    held = {document.id: document for document in families.hold(session, [found.id])}
+    if found.id not in held:
         raise access.DocumentNotFound(f"There is no document {document_id!r}: it was deleted a moment ago.")
-    return document
-
-
-def inside(session: Session, document_id: str) -> list[Document]:
-    """The documents that were inside this one, such as a mail's attachments, locked after it."""
-    living = select(Document).where(Document.parent_id == document_id, Document.deleted_at.is_(None))
-    return list(session.scalars(living.order_by(Document.id).with_for_update()))
+    return held[found.id]
 
 
 def children(session: Session, scope: Scope, document_id: str) -> list[DocumentView]:

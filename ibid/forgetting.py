@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from ibid import holders, replies
 from ibid.claims import Claim
 from ibid.db.tables import (
     AnswerCitation,
@@ -23,25 +24,32 @@ from ibid.db.tables import (
     Base,
     Blob,
     ChunkRow,
-    Delivery,
     Document,
     DocumentGrant,
     Erasure,
     Indexing,
     Job,
+    KeptOut,
     Parse,
     PartialUpload,
     RecognisedRow,
     SavedReply,
+    SavedReplyName,
     UploadPart,
     Version,
 )
+from ibid.holders import Holder
 from ibid.types import JobKind
+
+AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts."""
+    """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts.
+
+    `arrivals` are the jobs that ever brought in the document, or one that it is inside of.
+    """
 
     document_id: str
     versions: frozenset[str] = frozenset()
@@ -49,6 +57,7 @@ class Traces:
     contents: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     uploads: frozenset[str] = frozenset()
+    arrivals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +88,6 @@ def _holds(blob: InstrumentedAttribute[str]) -> ColumnElement[bool]:
     return or_(*(exists().where(holder == blob) for holder in holders))
 
 
-def _came_in(document_id: str) -> ScalarSelect[str | None]:
-    return select(Document.batch_id).where(Document.id == document_id).scalar_subquery()
-
-
 def _answers(traces: Traces) -> ColumnElement[bool]:
     """Sentences of answers that cite the document, or whose model was shown it."""
     concerned = (
@@ -92,16 +97,11 @@ def _answers(traces: Traces) -> ColumnElement[bool]:
     return or_(*map(AnswerSentence.answer_id.in_, concerned))
 
 
-def _mentions(column: InstrumentedAttribute[Any], ids: Iterable[str]) -> ColumnElement[bool]:
-    """Whether the JSON holds one of the ids; they have no letter that JSON or LIKE would write otherwise but `_`."""
-    return or_(*(cast(column, Text).contains(f'"{id_}"', autoescape=True) for id_ in sorted(ids)))
-
-
 def _said_of(job: type[Job]) -> ColumnElement[bool]:
     return or_(cast(job.statistics, Text) != "{}", job.error_message != "The document was deleted.")
 
 
-SAME_BYTES: Final = "another document, or an upload under way, holds the same bytes"
+SAME_BYTES: Final = "another document, one that it is inside of, or an upload under way holds the same bytes"
 SAME_TEXT: Final = "another document holds the same bytes, and so the same text"
 LEDGER: Final = "ids, states and moments alone: they say what was done, and hold nothing of the document"
 
@@ -117,6 +117,12 @@ PLACES: Final = (
         Document,
         lambda t: Document.id == t.document_id,
         "a row without a name says that there was a document",
+    ),
+    Place(KeptOut, lambda t: KeptOut.root_id == t.document_id),
+    Place(
+        KeptOut,
+        lambda t: and_(KeptOut.document_id == t.document_id, KeptOut.root_id != t.document_id),
+        "hashes by which the document that it is inside of does not bring it back; they go with that one",
     ),
     Place(
         DocumentGrant,
@@ -139,8 +145,8 @@ PLACES: Final = (
     Place(Job, lambda t: Job.document_id == t.document_id, LEDGER),
     Place(
         Arrival,
-        lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id == _came_in(t.document_id)),
-        "the archive that it came in was not unpacked to its end; it is kept for another try until it expires",
+        lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id.in_(t.arrivals)),
+        "an archive that it came in is still being unpacked, or kept for another try until it expires",
     ),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
@@ -158,10 +164,10 @@ PLACES: Final = (
         "looked at again: verified, and every word is in the question or in what it cites of other documents",
     ),
     Place(AnswerNearest, lambda t: AnswerNearest.document_id == t.document_id),
-    Place(SavedReply, lambda t: _mentions(SavedReply.body, {t.document_id, *t.uploads})),
-    Place(PartialUpload, lambda t: PartialUpload.outcome["id"].as_string() == t.document_id),
+    Place(SavedReply, lambda t: replies.naming({t.document_id, *t.uploads})),
+    Place(SavedReplyName, lambda t: SavedReplyName.named.in_({t.document_id, *t.uploads})),
+    Place(PartialUpload, lambda t: PartialUpload.document_id == t.document_id),
     Place(UploadPart, lambda t: UploadPart.upload_id.in_(t.uploads)),
-    Place(Delivery, lambda t: _mentions(Delivery.payload, {t.document_id}), LEDGER),
     Place(Audit, lambda t: Audit.resource == t.document_id, LEDGER),
 )
 HOLD_NOTHING: Final[Mapping[str, str]] = {
@@ -170,6 +176,7 @@ HOLD_NOTHING: Final[Mapping[str, str]] = {
     "api_keys": "names of keys",
     "collection_grants": "names of people and groups",
     "collections": "names of collections",
+    "deliveries": "ids, states and moments, told to webhooks; they go after thirty days",
     "erasures": "ids; a job's notes, which go with its end",
     "generation_languages": "names of languages",
     "generations": "settings",
@@ -185,7 +192,6 @@ def note(session: Session, job_id: str, document_id: str, removed: Mapping[str, 
     session.add(
         Erasure(job_id=job_id, document_id=document_id, traces={}, removed=dict(removed), kept={}, done=False)
     )
-    session.flush()
 
 
 def unfinished(session: Session, held: Claim) -> list[str]:
@@ -214,7 +220,7 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         | {id_ for id_ in session.scalars(inside) if id_}
     )
     contents = set(session.scalars(select(Blob.sha256).where(Blob.id.in_(blobs))))
-    uploads = select(PartialUpload.id).where(PartialUpload.outcome["id"].as_string() == document_id)
+    uploads = select(PartialUpload.id).where(PartialUpload.document_id == document_id)
     found = Traces(
         document_id,
         versions=known.versions | {version.id for version in versions},
@@ -222,6 +228,8 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         contents=known.contents | contents,
         texts=texts,
         uploads=known.uploads | set(session.scalars(uploads)),
+        arrivals=known.arrivals
+        | holders.arrivals(session, {document_id} | holders.around(session, [document_id])),
     )
     kept = {name: sorted(ids) for name, ids in asdict(found).items() if name != "document_id"}
     _notes(session, held, document_id).traces = kept
@@ -249,6 +257,18 @@ def finish(session: Session, held: Claim, document_id: str, found: Iterable[Foun
     notes = _notes(session, held, document_id)
     notes.kept = {f"{each.table}: {each.stays}": each.rows for each in found if each.stays}
     notes.done = True
+
+
+def held_by(session: Session, held: Claim) -> list[Holder]:
+    """Who holds the bytes of what was deleted now that it is done."""
+    noted = select(Erasure.document_id, Erasure.traces).where(Erasure.job_id == held.id)
+    rows = session.execute(noted.order_by(Erasure.document_id)).all()
+    found: dict[Holder, None] = {}
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        contents = {sha256 for row in some for sha256 in row.traces.get("contents", ())}
+        found |= dict.fromkeys(holders.of(session, [row.document_id for row in some], contents))
+    return list(found)
 
 
 def totals(session: Session, held: Claim) -> tuple[dict[str, int], list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from itertools import islice
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from ibid import documents, strays, uploads
+from ibid import families, removal, strays, uploads
 from ibid.blobs.port import BlobStore
 from ibid.bootstrap import Parts
 from ibid.db.session import Database
@@ -45,7 +45,7 @@ def take(parts: Parts, *, repair: bool) -> Inventory:
     dropped, unknown = _generations(parts)
     loose = [key for some in _loose_bytes(parts) for key in some]
     with parts.db.read() as session:
-        unreferenced = uploads.orphans(session)
+        unreferenced = list(_unreferenced(session))
         orphans = _children(session)
         stray = strays.count(session)
     lost = _lost_bytes(parts.db, parts.blobs)
@@ -56,12 +56,13 @@ def take(parts: Parts, *, repair: bool) -> Inventory:
             parts.blobs.delete(key)
         _remove_children(parts, orphans)
         strays.remove(parts.db)
-        uploads.erase(parts.db, parts.blobs, unreferenced)
+        for some in unreferenced:
+            uploads.erase(parts.db, parts.blobs, some)
     return Inventory(
         dropped_generations=len(dropped),
         unknown_generations=len(unknown),
         bytes_without_row=len(loose),
-        rows_without_reference=len(unreferenced),
+        rows_without_reference=sum(map(len, unreferenced)),
         lost_bytes=lost,
         children_without_parent=len(orphans),
         stray_texts=stray["texts"],
@@ -86,6 +87,14 @@ def _loose_bytes(parts: Parts) -> Iterator[list[str]]:
             known = set(session.scalars(select(Blob.key).where(Blob.key.in_(keys))))
             known |= set(session.scalars(select(UploadPart.key).where(UploadPart.key.in_(keys))))
         yield [key for key in keys if key not in known]
+
+
+def _unreferenced(session: Session) -> Iterator[set[str]]:
+    """Ids of rows of bytes that nothing refers to, a page at a time."""
+    after = ""
+    while some := uploads.orphans(session, after):
+        yield some
+        after = max(some)
 
 
 def _lost_bytes(db: Database, blobs: BlobStore) -> int:
@@ -119,9 +128,8 @@ def _remove_children(parts: Parts, ids: list[str]) -> None:
     grace = None if settings.standalone else timedelta(seconds=settings.qdrant_timeout)
     for document_id in ids:
         with parts.db.begin() as session:
-            again = select(Document).where(Document.id == document_id, Document.deleted_at.is_(None))
-            if (child := session.scalar(again.with_for_update())) is not None:
-                documents.remove(session, child, grace=grace)
+            held = families.hold(session, [document_id])
+            removal.remove(session, [child for child in held if child.id == document_id], grace=grace)
 
 
 def _pages(keys: Iterable[str]) -> Iterator[list[str]]:

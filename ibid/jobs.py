@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ibid import access, lifecycle, logs, outbox
+from ibid import access, holders, lifecycle, logs, outbox
 from ibid.clock import new_id, now
 from ibid.db.session import moment
 from ibid.db.tables import Arrival, Collection, Document, Job, Version
@@ -19,6 +19,7 @@ from ibid.types import TERMINAL, JobKind, JobState, Scope
 RETRIED_AT_ONCE: Final = 1000
 KILLS: Final = "parser_kills"
 """The statistic of a job under way that says how often its parser was killed, most likely from outside."""
+NOBODY: Final = Scope(key_id="", role="reader", collections=frozenset())
 
 
 class JobNotFound(NotFound):
@@ -183,8 +184,16 @@ def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = R
     """Queue failed jobs again, the oldest first; gives the ids of those that could be."""
     failed = replace(those, state=JobState.FAILED)
     rules = [*failed.rules(session, scope), Job.kind != JobKind.REINDEX]
+    wanted = session.execute(
+        select(Job.id, Job.document_id).where(*rules).order_by(Job.id).limit(limit)
+    ).all()
+    # All documents before all jobs, by id, as everywhere.
+    owners = select(Document.id).where(Document.id.in_({document_id for _, document_id in wanted}))
+    session.execute(owners.order_by(Document.id).with_for_update(read=True)).all()
+    theirs = select(Job.id).where(Job.id.in_([job_id for job_id, _ in wanted])).order_by(Job.id)
+    session.execute(theirs.with_for_update()).all()
     retried = []
-    for job_id in session.scalars(select(Job.id).where(*rules).order_by(Job.id).limit(limit)):
+    for job_id, _ in wanted:
         with suppress(JobNotRetryable):  # its document was deleted, or somebody else was quicker
             retried.append(retry(session, scope, job_id).id)
     return retried
@@ -269,16 +278,25 @@ def cancel_for(session: Session, *, collection_id: str, document_id: str | None 
     return max(leases, default=None)
 
 
-def view(session: Session, job: Job) -> JobView:
-    """The job as people see it."""
-    return views(session, [job])[0]
+def view(session: Session, job: Job, scope: Scope = NOBODY) -> JobView:
+    """The job as the asker sees it."""
+    return views(session, [job], scope)[0]
 
 
-def views(session: Session, jobs: Sequence[Job], *, placed: bool = True) -> list[JobView]:
-    """The jobs as people see them; their places in the queue have to be counted, and may be left out."""
+def views(
+    session: Session, jobs: Sequence[Job], scope: Scope = NOBODY, *, placed: bool = True
+) -> list[JobView]:
+    """The jobs as the asker sees them; their places in the queue have to be counted, and may be left out.
+
+    What a certificate names beside its own document is named to those who may see it.
+    """
     queued = [job.id for job in jobs if placed and job.state == JobState.QUEUED]
     positions = _positions(session, queued)
-    return [_view(job, positions.get(job.id)) for job in jobs]
+    statistics = holders.shown(session, scope, [job.statistics for job in jobs])
+    return [
+        replace(_view(job, positions.get(job.id)), statistics=told)
+        for job, told in zip(jobs, statistics, strict=True)
+    ]
 
 
 def turns() -> Subquery:

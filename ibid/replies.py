@@ -7,18 +7,17 @@ taken, and its transaction is rolled back.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-from typing import cast as as_type
+from typing import Any, cast
 
-from sqlalchemy import CursorResult, Text, cast, delete, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
-from ibid.db.tables import Document, PartialUpload, SavedReply
+from ibid.db.tables import Document, PartialUpload, SavedReply, SavedReplyName
 from ibid.errors import Conflict, Invalid
 from ibid.withdrawal import SourceDeleted
 
@@ -26,7 +25,7 @@ LEASE = timedelta(seconds=60)
 KEPT = timedelta(hours=24)
 LONGEST_KEY = 255
 WITHDRAWN = 410
-_ID = re.compile(r'"((?:doc|up)_[0-9a-f]+)"')
+_ID = re.compile(r'"((?:doc|up)_[0-9a-f]{1,60})"')
 
 
 class BadIdempotencyKey(Invalid):
@@ -92,6 +91,7 @@ def reserve(session: Session, key_id: str, idempotency_key: str, request_hash: s
             return mine
         row = session.scalar(same)
     if row.created_at < moment - KEPT and row.lease_until < moment:
+        session.execute(delete(SavedReplyName).where(*_names_of(row)))
         row.request_hash, row.status, row.body, row.created_at = request_hash, None, None, moment
     if row.request_hash != request_hash:
         raise KeyReused(
@@ -115,8 +115,11 @@ def save(session: Session, reservation: Reservation, status: int, body: Mapping[
     done = session.execute(
         update(SavedReply).where(*_is(reservation)).values(status=status, body=dict(body), lease_until=now())
     )
-    if as_type("CursorResult[Any]", done).rowcount != 1:
+    if cast("CursorResult[Any]", done).rowcount != 1:
         raise InProgress("This request took too long, and a repetition of it is being worked on now.")
+    mine = {"key_id": reservation.key_id, "idempotency_key": reservation.idempotency_key}
+    session.add_all(SavedReplyName(**mine, named=id_) for id_ in sorted(_named(body)))
+    session.flush()
 
 
 def release(session: Session, reservation: Reservation) -> None:
@@ -130,18 +133,34 @@ def expire(session: Session, moment: datetime) -> None:
     session.execute(delete(SavedReply).where(old, SavedReply.lease_until < moment))
 
 
-def withdraw(session: Session, ids: set[str]) -> int:
+def naming(ids: Collection[str]) -> ColumnElement[bool]:
+    """Predicate on `SavedReply`: it names one of the ids of documents or uploads."""
+    told = select(SavedReplyName.key_id, SavedReplyName.idempotency_key)
+    replies = tuple_(SavedReply.key_id, SavedReply.idempotency_key)
+    return replies.in_(told.where(SavedReplyName.named.in_(ids)))
+
+
+def withdraw(session: Session, ids: Collection[str]) -> int:
     """Empty the replies that name one of the ids of documents or uploads; their keys stay taken. Gives how many."""
-    named = or_(*(cast(SavedReply.body, Text).contains(f'"{id_}"', autoescape=True) for id_ in sorted(ids)))
-    found = session.scalars(select(SavedReply).where(named).with_for_update()).all()
+    order = (SavedReply.key_id, SavedReply.idempotency_key)
+    found = session.scalars(select(SavedReply).where(naming(ids)).order_by(*order).with_for_update()).all()
     for row in found:
         row.status, row.body = WITHDRAWN, {}
+        session.execute(delete(SavedReplyName).where(*_names_of(row)))
     return len(found)
+
+
+def _named(body: Mapping[str, Any]) -> set[str]:
+    return set(_ID.findall(json.dumps(body)))
+
+
+def _names_of(row: SavedReply) -> tuple[ColumnElement[bool], ...]:
+    return SavedReplyName.key_id == row.key_id, SavedReplyName.idempotency_key == row.idempotency_key
 
 
 def _check_sources(session: Session, row: SavedReply) -> None:
     """Raise `SourceDeleted` if the reply told of a document that was deleted since, or of an upload that is over."""
-    named = set(_ID.findall(json.dumps(row.body)))
+    named = _named(row.body or {})
     gone = select(Document.id).where(Document.id.in_(named), Document.deleted_at.is_not(None))
     uploads = {id_ for id_ in named if id_.startswith("up_")}
     going = select(PartialUpload.id).where(PartialUpload.id.in_(uploads), PartialUpload.expires_at > now())

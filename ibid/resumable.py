@@ -173,6 +173,7 @@ def assemble(db: Database, blobs: BlobStore, upload_id: str, last_part: str, int
 def end(found: PartialUpload, accepted: Accepted | Expected) -> None:
     """Note what became of the upload."""
     became = accepted if isinstance(accepted, Accepted) else None
+    found.document_id = became.document_id if became else None
     found.outcome = {
         "id": became.document_id if became else None,
         "version": became.version if became else None,
@@ -191,6 +192,8 @@ def cancel(session: Session, scope: Scope, upload_id: str) -> PartialUpload:
 def remove(db: Database, blobs: BlobStore, upload_ids: Iterable[str]) -> int:
     """Remove uploads with all their parts, bytes first; gives how many parts."""
     ids = sorted(upload_ids)
+    if not ids:
+        return 0
     with db.read() as session:
         wanted = select(UploadPart.key).where(UploadPart.upload_id.in_(ids))
         keys = {*session.scalars(wanted), *(key for id_ in ids for key in blobs.keys(f"parts/{id_}"))}

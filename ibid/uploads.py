@@ -18,6 +18,7 @@ from ibid.errors import Conflict
 PIECE = 1024 * 1024
 ORPHAN_AGE = timedelta(hours=1)
 TRIES = 3
+AT_ONCE = 500
 T = TypeVar("T")
 
 
@@ -116,14 +117,15 @@ def _is_needed(session: Session, blob_id: str) -> bool:
     return any(session.scalar(those.limit(1)) is not None for those in (version, attached, arriving))
 
 
-def orphans(session: Session) -> set[str]:
-    """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour."""
+def orphans(session: Session, after: str = "") -> set[str]:
+    """Ids of bytes, dead or alive, that nothing refers to and nobody touched for an hour: the first `AT_ONCE` after one."""
     referred = select(Version.blob_id).where(Version.blob_id == Blob.id)
     attached = select(AttachmentRow.blob_id).where(AttachmentRow.blob_id == Blob.id)
     arriving = select(Arrival.job_id).where(Arrival.blob_id == Blob.id)
     unneeded = (~those.exists() for those in (referred, attached, arriving))
     old = Blob.touched_at < now() - ORPHAN_AGE
-    return set(session.scalars(select(Blob.id).where(*unneeded, old).limit(500)))
+    found = select(Blob.id).where(*unneeded, old, Blob.id > after)
+    return set(session.scalars(found.order_by(Blob.id).limit(AT_ONCE)))
 
 
 def erase(db: Database, blobs: BlobStore, blob_ids: set[str]) -> int:

@@ -3,9 +3,11 @@
 Rows and bytes that nobody can reach any more go later, with the deletion's job (`forgetting`).
 """
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
-from sqlalchemy import CompoundSelect, delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ibid.db.tables import (
@@ -24,7 +26,10 @@ from ibid.errors import Gone
 from ibid.terms import terms
 from ibid.types import JobKind, Support
 
+AT_ONCE: Final = 500
 Counts = dict[str, int]
+Documents = Collection[str] | Select[str]
+"""Ids of documents, or the query that gives them."""
 
 
 class SourceDeleted(Gone):
@@ -33,23 +38,26 @@ class SourceDeleted(Gone):
     code = "source_deleted"
 
 
-def withdraw(session: Session, document_id: str) -> Counts:
-    """Withdraw a document from answers, jobs and uploads; gives how much of each kind.
+def withdraw(session: Session, ids: Documents) -> dict[str, Counts]:
+    """Withdraw documents from answers, jobs and uploads; gives by document how much of each kind.
 
-    To be called after `deleted_at` was set, in the same transaction. The flush takes the document's row lock first:
-    a writer of answers holds that row shared while it writes, so what it wrote is seen here or was never written.
+    To be called after `deleted_at` was set, in the same transaction. The flush takes the documents' row locks first:
+    a writer of answers holds those rows shared while it writes, so what it wrote is seen here or was never written.
     """
     session.flush()
-    counts = {"answer_sentences": _empty_sentences(session, document_id)}
-    nearest = delete(AnswerNearest).where(AnswerNearest.document_id == document_id)
-    counts["nearest_passages"] = len(session.scalars(nearest.returning(AnswerNearest.rank)).all())
-    cited = update(AnswerCitation).where(AnswerCitation.document_id == document_id)
+    counts: dict[str, Counts] = defaultdict(lambda: {"answer_sentences": 0, "nearest_passages": 0})
+    for document_id, emptied in _empty_sentences(session, ids).items():
+        counts[document_id]["answer_sentences"] = emptied
+    nearest = delete(AnswerNearest).where(AnswerNearest.document_id.in_(ids))
+    for document_id, gone in Counter(session.scalars(nearest.returning(AnswerNearest.document_id))).items():
+        counts[document_id]["nearest_passages"] = gone
+    cited = update(AnswerCitation).where(AnswerCitation.document_id.in_(ids))
     session.execute(cited.values(start=0, end=0, page=None, boxes=[]))
     told = Job.error_message.is_not(None) | Job.error_code.is_not(None)
-    ours = (Job.document_id == document_id, Job.kind != JobKind.PURGE)
+    ours = (Job.document_id.in_(ids), Job.kind != JobKind.PURGE)
     session.execute(update(Job).where(*ours, told).values(error_message="The document was deleted."))
     session.execute(update(Job).where(*ours).values(statistics={}))
-    over = update(PartialUpload).where(PartialUpload.outcome["id"].as_string() == document_id)
+    over = update(PartialUpload).where(PartialUpload.document_id.in_(ids))
     session.execute(over.values(expires_at=PartialUpload.created_at))
     return counts
 
@@ -60,35 +68,47 @@ def stands_alone(text: str, evidence: Iterable[str]) -> bool:
     return held.issuperset(terms(text))
 
 
-def _empty_sentences(session: Session, document_id: str) -> int:
-    """Empty the sentences that cite the document, and those that may have its words without citing it.
+def _empty_sentences(session: Session, ids: Documents) -> dict[str, int]:
+    """Empty the sentences that cite the documents, and those that may have their words without citing them.
 
     A model that was shown a passage may use its words anywhere. Only a verified sentence whose every word is in the
     living quotes it cites, or was in the question, is kept. Which answers are concerned stays known, without a span,
-    so that the deletion's job looks at each of them again.
+    so that the deletion's job looks at each of them again. Each emptied sentence is counted for one of the documents.
     """
-    cited = select(AnswerCitation.answer_id).where(AnswerCitation.document_id == document_id)
-    shown = select(AnswerSource.answer_id).where(AnswerSource.document_id == document_id)
-    concerned = cited.union(shown)
-    quotes = _living_quotes(session, concerned)
-    sentences = session.execute(
-        select(AnswerSentence, Answer.question)
-        .join(Answer, Answer.id == AnswerSentence.answer_id)
-        .where(AnswerSentence.answer_id.in_(concerned), AnswerSentence.withdrawn.is_(False))
+    cited = select(AnswerCitation.answer_id, AnswerCitation.document_id).where(
+        AnswerCitation.document_id.in_(ids)
     )
-    emptied = 0
-    for sentence, question in sentences:
-        found = [quotes.get((sentence.answer_id, n)) for n in sentence.citations]
-        evidence = [quote for quote in found if quote is not None]
-        whole = bool(found) and len(evidence) == len(found) and sentence.support == Support.VERIFIED
-        if not (whole and stands_alone(sentence.text, (question, *evidence))):
-            sentence.text, sentence.withdrawn = "", True
-            emptied += 1
-    session.flush()
+    shown = select(AnswerSource.answer_id, AnswerSource.document_id).where(AnswerSource.document_id.in_(ids))
+    rows = session.execute(cited.union(shown)).all()
+    # That with the lowest id: of a document and one inside it, the document.
+    of = {
+        row.answer_id: row.document_id for row in sorted(rows, key=lambda row: row.document_id, reverse=True)
+    }
+    emptied: Counter[str] = Counter()
+    answers = sorted(of)
+    for start in range(0, len(answers), AT_ONCE):
+        some = answers[start : start + AT_ONCE]
+        quotes = _living_quotes(session, some)
+        sentences = session.execute(
+            select(AnswerSentence, Answer.question)
+            .join(Answer, Answer.id == AnswerSentence.answer_id)
+            .where(AnswerSentence.answer_id.in_(some), AnswerSentence.withdrawn.is_(False))
+            .order_by(AnswerSentence.answer_id, AnswerSentence.ordinal)
+            .with_for_update(of=AnswerSentence)  # in one order: another deletion may empty some of the same
+            .execution_options(populate_existing=True)
+        ).all()
+        for sentence, question in sentences:
+            found = [quotes.get((sentence.answer_id, n)) for n in sentence.citations]
+            evidence = [quote for quote in found if quote is not None]
+            whole = bool(found) and len(evidence) == len(found) and sentence.support == Support.VERIFIED
+            if not (whole and stands_alone(sentence.text, (question, *evidence))):
+                sentence.text, sentence.withdrawn = "", True
+                emptied[of[sentence.answer_id]] += 1
+        session.flush()
     return emptied
 
 
-def _living_quotes(session: Session, answers: CompoundSelect[str]) -> dict[tuple[str, int], str]:
+def _living_quotes(session: Session, answers: Sequence[str]) -> dict[tuple[str, int], str]:
     """The cited words of documents that are not deleted, by answer and number."""
     length = AnswerCitation.end - AnswerCitation.start
     rows = session.execute(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from ibid import documents, forgetting, replies, resumable, strays, uploads, withdrawal
+from ibid import families, forgetting, removal, replies, resumable, strays, uploads, withdrawal
 from ibid.claims import Claim
 from ibid.db.tables import (
     AttachmentRow,
@@ -95,9 +95,9 @@ def _remove_points(tools: Tools, generation_id: str, document_id: str) -> int:
 
 def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int]:
     grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
-    for child in documents.inside(session, traces.document_id):  # one that came in beside the delete
-        documents.remove(session, child, grace=grace)
-    counts = withdrawal.withdraw(session, traces.document_id)
+    inside = families.hold(session, [traces.document_id])  # what came in beside the delete
+    removal.remove(session, [each for each in inside if each.parent_id == traces.document_id], grace=grace)
+    counts = withdrawal.withdraw(session, [traces.document_id])[traces.document_id]
     versions = session.scalars(select(Version).where(Version.document_id == traces.document_id)).all()
     ids = [version.id for version in versions]
     session.execute(delete(Indexing).where(Indexing.version_id.in_(ids)))
@@ -106,6 +106,7 @@ def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int
     attached = session.scalars(
         select(AttachmentRow.parse_key).where(AttachmentRow.parse_key.in_(traces.texts))
     ).all()
+    families.forget(session, traces.document_id)
     gone = {key for key in sorted(traces.texts) if strays.forget_text(session, key)}
     session.execute(
         update(Document)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, documents, generations, outbox
+from ibid import children, claims, documents, families, generations, outbox
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
@@ -36,9 +36,8 @@ def publish(session: Session, held: Claim, stored: Sequence[Stored], *, grace: t
     version = session.get(Version, held.version_id)
     if version is not None:
         children.hold(session, version.parse_key or "")
-    document = session.scalars(
-        select(Document).where(Document.id == held.document_id).with_for_update()
-    ).one()
+    families.hold(session, [held.document_id or ""])
+    document = session.get_one(Document, held.document_id)
     if version is None or document.deleted_at is not None:
         raise VersionGone(f"Document {document.id} was deleted; its version is not published.")
     storing.record(session, stored)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, or_, select, update
 
-from ibid import arrivals, claims, forgetting, generations, strays, uploads, versions, writing
+from ibid import arrivals, claims, forgetting, generations, holders, strays, uploads, versions, writing
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db import schema
@@ -23,6 +23,11 @@ from ingest.tools import Tools
 
 ROUNDS: Final = 3
 
+DROPPED: Final = "points_of_dropped_generations"
+
+EXACT: Final = "exact"
+AT_LEAST: Final = "at least: an earlier attempt ended early, and what it removed last may not be counted"
+
 ALL_BYTES: Final = "every key under the hash of the document's bytes, and every part of its uploads"
 KNOWN_BYTES: Final = (
     "every row of bytes with the hash of the document's, and every part of its uploads; not keys that no row knows, since a "
@@ -31,6 +36,11 @@ KNOWN_BYTES: Final = (
 
 OUTSIDE: Final = (
     "Logs of Ibid and of what stands before it are outside: they hold ids, addresses and states, and no text.",
+    (
+        "Archives that wait to be unpacked or are kept for another try, but for those named in `held_by`, and uploads that "
+        "have not ended: what is in them was not looked at. They go when their jobs end well, or some hours after."
+    ),
+    "The same words in other bytes, such as a copy in another format or a packed one, were not looked for.",
     "Backups and snapshots of the data are outside; delete or rewrite them by your own rules.",
     "What disks, file systems and object stores keep of files that were removed is outside.",
     (
@@ -123,8 +133,16 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
         _forget_document(tools, held, document_id, list(states))
     swept = _without_strays(tools)
     tools.db.scrub()
+    return _certificate(tools, held, states, dropped, swept)
+
+
+def _certificate(
+    tools: Tools, held: Claim, states: dict[str, str], dropped: dict[str, int], swept: dict[str, int]
+) -> dict[str, Any]:
+    """What a deletion shows: `states` are of the generations where it looked, `dropped` counts points."""
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
+        holding = holders.noted(forgetting.held_by(session, held))
     removed |= {f"stray_{name}": n for name, n in swept.items() if n}
     points = {
         id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in states.items()
@@ -144,7 +162,9 @@ def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
     }
     return {
         "removed": removed | {"points": points},
+        "counts": EXACT if held.attempt == 1 else AT_LEAST,
         "kept": kept,
+        **holding,
         "scan": scan,
         "outside": _outside(tools.db),
     }
@@ -215,13 +235,21 @@ def _generations(tools: Tools, held: Claim) -> dict[str, str]:
 
 
 def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
-    """Drop all generations of a deleted collection; gives how many points each had."""
+    """Drop all generations of a deleted collection; gives how many points each had.
+
+    They are counted before they go, and the counts kept, so that an attempt after a crash knows them.
+    """
     with tools.db.begin() as session:
         ours = session.scalars(
             select(Generation.id).where(Generation.collection_id == held.collection_id)
         ).all()
     stored = tools.store.generations().intersection(ours)
     counts = {id_: tools.store.count(id_) for id_ in sorted(stored)}
+    with tools.db.begin() as session:
+        job = claims.check(session, held)
+        before = job.statistics.get(DROPPED, {})
+        counts = {id_: max(before.get(id_, 0), counts.get(id_, 0)) for id_ in {*before, *counts}}
+        job.statistics = {DROPPED: counts}
     for id_ in sorted(ours):
         tools.store.drop(id_)
     with tools.db.begin() as session:

@@ -93,10 +93,14 @@ def _keep(tools: Tools, held: Claim, key: str, parsed: Parsed, seconds: float) -
 
 
 def _take_kept(session: Session, version: Version, key: str) -> bool:
-    """Whether there is the text already; it is held against a purge until the commit."""
+    """Whether there is the text already; it is held against a purge until the commit.
+
+    Then nobody needs any more what was recognised of it so far.
+    """
     known = session.get(Parse, key, with_for_update={"read": True}) is not None
     if known:
         version.parse_key = key
+        session.execute(delete(RecognisedRow).where(RecognisedRow.version_id == version.id))
     return known
 
 

@@ -1,6 +1,7 @@
 """Answers as their readers see them: quotes are sliced from the canonical text at the time of reading.
 
-What the reader may not see any more is withheld: the citation, and the text of every sentence that rests on it.
+What the reader may not see any more is withheld: the citation, and the text of every sentence that rests on it, or that
+may have words of a document that the model was shown.
 """
 
 from collections.abc import Mapping
@@ -19,14 +20,15 @@ from ibid.db.tables import (
     AnswerEvent,
     AnswerNearest,
     AnswerSentence,
+    AnswerSource,
     Collection,
     Document,
     Parse,
     Version,
 )
 from ibid.errors import NotFound
-from ibid.types import Box, Citation, Hit, Json, Legs, Scope
-from ibid.withdrawal import SourceDeleted
+from ibid.types import Box, Citation, Hit, Json, Legs, Scope, Support
+from ibid.withdrawal import SourceDeleted, stands_alone
 
 
 class AnswerNotFound(NotFound):
@@ -94,7 +96,7 @@ def view(session: Session, scope: Scope, answer_id: str) -> AnswerView:
     """The answer with everything in it that the reader may see now."""
     answer = get(session, scope, answer_id)
     citations = _citations(session, scope, answer.id)
-    sentences = _sentences(session, answer.id, citations)
+    sentences = _sentences(session, scope, answer, citations)
     used = {n for sentence in sentences for n in sentence.citations}
     return AnswerView(
         id=answer.id,
@@ -122,7 +124,9 @@ def replay(session: Session, scope: Scope, answer_id: str) -> AnswerView:
     """The answer as it was given; raises `SourceDeleted` when a document it cites, or has words of, was deleted."""
     seen = view(session, scope, answer_id)
     if any(sentence.withdrawn for sentence in seen.sentences):
-        raise SourceDeleted("A document that this answer was made from was deleted. Ask the question again.")
+        raise SourceDeleted(
+            "A document that this answer was made from was deleted, or you may no longer see it. Ask again."
+        )
     return seen
 
 
@@ -213,19 +217,41 @@ def _citations(session: Session, scope: Scope, answer_id: str) -> dict[int, Cita
 
 
 def _sentences(
-    session: Session, answer_id: str, citations: Mapping[int, Citation]
+    session: Session, scope: Scope, answer: Answer, citations: Mapping[int, Citation]
 ) -> tuple[SentenceView, ...]:
+    """The sentences; once a document that the model was shown is out of the reader's sight, those that stand alone."""
     rows = session.scalars(
-        select(AnswerSentence).where(AnswerSentence.answer_id == answer_id).order_by(AnswerSentence.ordinal)
+        select(AnswerSentence).where(AnswerSentence.answer_id == answer.id).order_by(AnswerSentence.ordinal)
     )
-    return tuple(_sentence(row, citations) for row in rows)
+    hidden = _hidden_source(session, scope, answer.id)
+    return tuple(
+        _sentence(row, citations, withheld=hidden and not _stands_alone(row, answer.question, citations))
+        for row in rows
+    )
 
 
-def _sentence(row: AnswerSentence, citations: Mapping[int, Citation]) -> SentenceView:
+def _sentence(row: AnswerSentence, citations: Mapping[int, Citation], *, withheld: bool) -> SentenceView:
     numbers = tuple(cast("list[int]", row.citations))
-    if row.withdrawn or any(n not in citations for n in numbers):
+    if row.withdrawn or withheld or any(n not in citations for n in numbers):
         return SentenceView(row.ordinal, "", row.support, (), withdrawn=True)
     return SentenceView(row.ordinal, row.text, row.support, numbers, withdrawn=False)
+
+
+def _hidden_source(session: Session, scope: Scope, answer_id: str) -> bool:
+    """Whether the reader may not see, or not any more, a document of which the model was shown a passage."""
+    seen = (
+        select(Document.id)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.id == AnswerSource.document_id, access.sees_document(scope))
+    )
+    hidden = select(AnswerSource.document_id).where(AnswerSource.answer_id == answer_id, ~seen.exists())
+    return session.scalar(hidden.limit(1)) is not None
+
+
+def _stands_alone(row: AnswerSentence, question: str, citations: Mapping[int, Citation]) -> bool:
+    """Whether it is verified and all its words are in the question or in the quotes that it cites, as after a delete."""
+    quotes = [citations[n].quote for n in row.citations if n in citations]
+    return bool(quotes) and row.support == Support.VERIFIED and stands_alone(row.text, (question, *quotes))
 
 
 def _nearest(session: Session, scope: Scope, answer: Answer) -> tuple[Hit, ...]:

@@ -30,7 +30,7 @@ QUESTION = "How many days of paid leave do employees receive?"
 
 
 class PlainReader:
-    """Reads UTF-8 text, a paragraph an element, and PDFs as the product does."""
+    """Reads UTF-8 text, a paragraph an element, and PDFs and mails as the product does."""
 
     def close(self) -> None:
         pass
@@ -39,7 +39,7 @@ class PlainReader:
         return [None] * len(files)  # each is read alone
 
     def parse(self, path: Path, filename: str, media_type: str) -> Parsed:
-        if media_type == "application/pdf":
+        if media_type in {"application/pdf", "message/rfc822"}:
             return parser_for(media_type).parse(path, filename, media_type)
         text = path.read_text(encoding="utf-8")
         elements, start = [], 0

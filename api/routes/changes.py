@@ -92,7 +92,7 @@ def _marks(
 def _views(wired: Wiring, scope: Scope, ids: list[str]) -> list[JobView]:
     with wired.parts.db.read() as session:
         found = jobs.several(session, scope, ids)
-        return [JobView.model_validate(view) for view in jobs.views(session, found, placed=False)]
+        return [JobView.model_validate(view) for view in jobs.views(session, found, scope, placed=False)]
 
 
 def _id(moment: datetime) -> str:

@@ -115,7 +115,7 @@ def list_jobs(
     """Jobs, newest first. Those that failed are the dead letters: each says why, and can be tried again."""
     with wired.parts.db.read() as session:
         rows = jobs.listing(session, found.scope, those, after=after, limit=limit + 1)
-        views = jobs.views(session, rows)
+        views = jobs.views(session, rows, found.scope)
         return page(views, limit, JobView.model_validate, lambda view: str(view.id))
 
 
@@ -181,7 +181,7 @@ def cancel_job(job_id: str, found: Editor, once: OnceDep) -> Response:
         _check_role(found, jobs.get(session, found.scope, job_id))
         job = jobs.cancel(session, found.scope, job_id)
         audit.record(session, found.who, "job.cancel", job_id)
-        return _shown(session, job)
+        return _shown(session, job, found.scope)
 
     return once.run(200, cancel)
 
@@ -199,7 +199,7 @@ def retry_job(job_id: str, found: Editor, once: OnceDep) -> Response:
         _check_role(found, jobs.get(session, found.scope, job_id))
         job = jobs.retry(session, found.scope, job_id)
         audit.record(session, found.who, "job.retry", job_id)
-        return _shown(session, job)
+        return _shown(session, job, found.scope)
 
     return once.run(200, retry)
 
@@ -209,14 +209,14 @@ def _check_role(found: Asker, job: Job) -> None:
         found.require("admin")
 
 
-def _shown(session: Session, job: Job) -> JobView:
-    return JobView.model_validate(jobs.view(session, job))
+def _shown(session: Session, job: Job, scope: Scope) -> JobView:
+    return JobView.model_validate(jobs.view(session, job, scope))
 
 
 def _read(wired: Wiring, scope: Scope, job_id: str) -> JobView:
     with wired.parts.db.read() as session:
         keys.recheck(session, scope.key_id)
-        return _shown(session, jobs.get(session, scope, job_id))
+        return _shown(session, jobs.get(session, scope, job_id), scope)
 
 
 async def _changes(wired: Wiring, scope: Scope, job_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:

@@ -14,13 +14,19 @@ from ibid.blobs.port import BlobsUnavailable, NoRoom
 
 _PIECE = 1 << 20
 _INCOMING = ".incoming"
+_MOVED = ".layout-2"
+_TOGETHER = 2
+_PARTS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"
 # An upload that takes longer than a day has died; other processes write here too, so younger files stay.
 _LEFT_BEHIND_SECONDS = 24 * 3600
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DirectoryBlobStore:
-    """`root/ab/cd/KEY` with `+` for `/`, where `abcd` begins the key's hash, so that no folder grows too long."""
+    """`root/ab/cd/KEY` with `+` for `/`, where `abcd` begins the hash of the key's first two parts.
+
+    So no folder grows too long, and keys that share these parts lie in one, where a deletion looks for them.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -28,6 +34,7 @@ class DirectoryBlobStore:
         with _translated():
             self._incoming.mkdir(parents=True, exist_ok=True)
             self._clear_leftovers()
+            self._move_once()
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
         """Write beside, flush to disk, rename; a reader sees the whole blob or none. Gives its size in bytes."""
@@ -73,15 +80,15 @@ class DirectoryBlobStore:
             _sync_folder(path.parent)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Every key, or those below `prefix`, in no particular order; folders are named by hashes, so all are looked at."""
-        for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+        """Every key, or those below `prefix`, in no particular order: one folder is read for two parts or more, else all."""
+        folders = _PARTS if prefix.count("/") < _TOGETHER - 1 else str(_folder(prefix))
+        for path in self._root.glob(f"{folders}/*"):
             key = path.name.replace("+", "/")
             if below(key, prefix):
                 yield key
 
     def _path(self, key: str) -> Path:
-        digest = hashlib.sha256(checked(key).encode()).hexdigest()
-        return self._root / digest[:2] / digest[2:4] / key.replace("/", "+")
+        return self._root / _folder(checked(key)) / key.replace("/", "+")
 
     def _pieces(self, key: str) -> Iterator[bytes]:
         try:
@@ -91,6 +98,23 @@ class DirectoryBlobStore:
         except FileNotFoundError as error:
             raise missing(key) from error
 
+    def _move_once(self) -> None:
+        """Move what was stored before keys that belong together lay in one folder. Two processes may do it at once."""
+        done = self._root / _MOVED
+        if done.exists():
+            return
+        for path in self._root.glob(f"{_PARTS}/*"):
+            target = self._path(path.name.replace("+", "/"))
+            if target == path:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.rename(target)
+            except FileNotFoundError:
+                continue  # the other process was quicker
+            _sync_folder(target.parent)
+        done.touch()
+
     def _clear_leftovers(self) -> None:
         oldest = time.time() - _LEFT_BEHIND_SECONDS
         for path in self._incoming.iterdir():
@@ -99,6 +123,12 @@ class DirectoryBlobStore:
                     path.unlink()
             except FileNotFoundError:
                 continue  # its writer finished meanwhile
+
+
+def _folder(key: str) -> Path:
+    together = "/".join(key.split("/")[:_TOGETHER])
+    digest = hashlib.sha256(together.encode()).hexdigest()
+    return Path(digest[:2], digest[2:4])
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     MetaData,
@@ -149,6 +150,19 @@ class Document(Base):
             postgresql_where=text("deleted_at IS NULL"),
         ),
     )
+
+
+class KeptOut(Base):
+    """What was deleted by itself out of the files inside a document: it is not taken from there again.
+
+    `mark` is the hash of the place of `document_id`, or of its bytes, in `root_id`, the outermost document. The rows
+    go with that one, which holds those bytes as long as it lives. No foreign key: it would lock it out of turn.
+    """
+
+    __tablename__ = "kept_out"
+    root_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    mark: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document_id: Mapped[str] = mapped_column(Id, primary_key=True, index=True)
 
 
 class DocumentGrant(Base):
@@ -525,7 +539,7 @@ class Audit(Base):
     key_id: Mapped[str] = mapped_column(Id, index=True)
     actor: Mapped[str] = mapped_column(String(256))
     action: Mapped[str] = mapped_column(String(64))
-    resource: Mapped[str] = mapped_column(String(256))
+    resource: Mapped[str] = mapped_column(String(256), index=True)
     request_id: Mapped[str] = mapped_column(String(64))
     detail: Mapped[dict[str, Any]]
 
@@ -582,10 +596,26 @@ class SavedReply(Base):
     created_at: Mapped[datetime]
 
 
-class PartialUpload(Base):
-    """An upload that comes in parts. `outcome` says what document it became, or with `unpack` which job has it.
+class SavedReplyName(Base):
+    """An id of a document or an upload that a saved reply names, by which the reply is found when that is deleted."""
 
-    It is null while bytes are missing.
+    __tablename__ = "saved_reply_names"
+    key_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    named: Mapped[str] = mapped_column(Id, primary_key=True, index=True)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["key_id", "idempotency_key"],
+            ["saved_replies.key_id", "saved_replies.idempotency_key"],
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class PartialUpload(Base):
+    """An upload that comes in parts. `outcome` says what it became, or with `unpack` which job has it.
+
+    It is null while bytes are missing. `document_id` is the document that it became.
     """
 
     __tablename__ = "partial_uploads"
@@ -601,6 +631,7 @@ class PartialUpload(Base):
     grants: Mapped[list[str] | None]
     unpack: Mapped[bool] = mapped_column(default=False, server_default=false())
     outcome: Mapped[dict[str, Any] | None]
+    document_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 

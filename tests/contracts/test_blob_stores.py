@@ -164,6 +164,27 @@ class TestDirectory(BlobStoreContract):
         DirectoryBlobStore(tmp_path / "blobs")
         assert not left.exists()
 
+    def test_what_earlier_versions_stored_is_found(self, tmp_path):
+        for key in ("key", "ab/cd/blob_1", "parts/up_1/part_1"):
+            digest = hashlib.sha256(key.encode()).hexdigest()
+            before = tmp_path / "blobs" / digest[:2] / digest[2:4] / key.replace("/", "+")
+            before.parent.mkdir(parents=True)
+            before.write_bytes(key.encode())
+        for _ in range(2):
+            store = DirectoryBlobStore(tmp_path / "blobs")
+            assert sorted(store.keys()) == ["ab/cd/blob_1", "key", "parts/up_1/part_1"]
+            assert list(store.keys("parts/up_1")) == ["parts/up_1/part_1"]
+            assert all(store.read(key) == key.encode() for key in sorted(store.keys()))
+
+    def test_keys_of_a_prefix_are_looked_for_in_one_folder(self, store, monkeypatch):
+        for n in range(50):
+            store.put(f"ab/{n}/blob", [b"x"])
+        seen = []
+        glob = Path.glob
+        monkeypatch.setattr(Path, "glob", lambda *given: (seen.append(p) or p for p in glob(*given)))
+        assert list(store.keys("ab/7")) == ["ab/7/blob"]
+        assert len(seen) == 1
+
     def test_two_processes_share_it(self, store, tmp_path):
         store.put("key", [b"x"])
         assert DirectoryBlobStore(tmp_path / "blobs").read("key") == b"x"

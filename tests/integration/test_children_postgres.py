@@ -30,5 +30,9 @@ class TestDelete(test_children.TestDelete):
     """The same cases."""
 
 
+class TestDeleteInside(test_children.TestDeleteInside):
+    """The same cases."""
+
+
 class TestDescribe(test_children.TestDescribe):
     """The same cases."""

@@ -1,6 +1,5 @@
 """A deletion shows that it has forgotten: its words are in no row and no file, and its certificate says where was looked."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from ibid.clock import now
 from ibid.db.tables import AnswerSentence, Base, Blob, Embedding, Erasure, Job, Parse, Webhook
 from ibid.deletions import Filter
 from ibid.types import Attachment, JobState
-from ingest import erasing, indexing
+from ingest import erasing, indexing, purging
 from ingest.work import work
 from retrieval import answers, records
 from retrieval.kit import Kit
@@ -199,7 +198,7 @@ class TestDocument:
             assert word in said
         assert ("ibid-before-upgrade-from-0001.db" in said) == shop.parts.db.sqlite
 
-    def test_bytes_that_another_document_holds_are_kept_and_it_is_not_named(self, shop: Shop) -> None:
+    def test_bytes_that_another_document_holds_are_kept(self, shop: Shop) -> None:
         first, second = shop.upload(TEXT), shop.upload(TEXT, name="copy.txt")
         shop.work()
         job_id = delete(shop, first.document_id)
@@ -208,7 +207,6 @@ class TestDocument:
         kept = {each["table"]: each["why"] for each in certificate["kept"]}
         assert kept["blobs"] == forgetting.SAME_BYTES
         assert kept["parses"] == forgetting.SAME_TEXT
-        assert second.document_id not in json.dumps(certificate)
         assert shop.live(second.document_id) == 1
         job_id = delete(shop, second.document_id)
         shop.work()
@@ -311,3 +309,27 @@ class TestMany:
         assert certificate["removed"]["answer_sentences"] == 2
         assert told(shop) == []
         assert [shop.count(table) for table in (Parse, Blob, Embedding, Erasure)] == [0] * 4
+        assert certificate["counts"] == purging.EXACT
+
+    def test_of_a_collection_counts_points_that_an_attempt_dropped_before_it_died(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop.upload(TEXT)
+        shop.work()
+        (before,) = {shop.parts.store.count(id_) for id_ in shop.parts.store.generations()}
+        with shop.parts.db.begin() as session:
+            job_id = collections.delete(session, ADMIN, shop.collection, grace=None).id
+
+        def dies(*_: object) -> None:
+            raise purging.NotForgotten("Something went wrong.")
+
+        monkeypatch.setattr(purging, "_forget_arrivals", dies)
+        shop.work()
+        monkeypatch.undo()
+        assert shop.parts.store.generations() == set()
+        shop.due_now()
+        shop.work()
+        certificate = shop.job(job_id).statistics
+        assert [each["points"] for each in certificate["removed"]["points"].values()] == [before]
+        assert certificate["counts"] == purging.AT_LEAST
+        assert set(certificate) == {"removed", "counts", "kept", "held_by", "held_by_more", "scan", "outside"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from ibid import generations, integrity, inventory
+from ibid import generations, integrity, inventory, uploads
 from ibid.clock import new_id, now
 from ibid.db.tables import (
     Blob,
@@ -212,6 +212,15 @@ class TestInventory:
         with shop.parts.db.begin() as session:
             session.add(Blob(id=new_id("blob"), sha256="0", size=1, key="a/b", dead=True, touched_at=old))
         cleared(shop, rows_without_reference=1)
+
+    def test_rows_that_nothing_refers_to_on_more_than_one_page(self, shop: Shop) -> None:
+        old, many = now().replace(year=2020), 2 * uploads.AT_ONCE + 1
+        with shop.parts.db.begin() as session:
+            session.add_all(
+                Blob(id=new_id("blob"), sha256="0", size=1, key=f"a/{n}", dead=True, touched_at=old)
+                for n in range(many)
+            )
+        cleared(shop, rows_without_reference=many)
 
     def test_lost_bytes_stay_told_of(self, shop: Shop) -> None:
         (key, *_) = shop.parts.blobs.keys()

@@ -76,6 +76,26 @@ class TestIdentity:
         assert found == [("name:a.txt", None), ("external:x", None), ("d3", None)]
 
 
+class TestNames:
+    def test_replies_and_uploads_are_found_by_the_documents_they_name(
+        self, db: Database, tmp_path: Path
+    ) -> None:
+        upgrade(db, "0008")
+        body = '{"documents": [{"id": "doc_0a", "name": "doc_x"}, {"id": "doc_0b"}]}'
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            insert(raw, "saved_replies", key_id="k", idempotency_key="i", body=body)
+            insert(raw, "saved_replies", key_id="k", idempotency_key="empty")
+            insert(raw, "partial_uploads", id="up_1", outcome='{"id": "doc_0a"}')
+            insert(raw, "partial_uploads", id="up_2")
+            raw.commit()
+        upgrade(db, "0009")
+        with closing(sqlite3.connect(tmp_path / "ibid.db")) as raw:
+            named = raw.execute("SELECT * FROM saved_reply_names ORDER BY named").fetchall()
+            became = raw.execute("SELECT id, document_id FROM partial_uploads ORDER BY id").fetchall()
+        assert named == [("k", "i", "doc_0a"), ("k", "i", "doc_0b")]
+        assert became == [("up_1", "doc_0a"), ("up_2", None)]
+
+
 class TestRows:
     """One row in each table, all of whose keys are 1, so that everything refers to something."""
 

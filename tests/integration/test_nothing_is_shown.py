@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ibid.settings import Settings
 from tests.door import Door, made
 from tests.running import eventually
 from tests.services import postgres_database
+from tests.unit.test_archives import zipped
 
 WORDS = ("quillwort", "zephyrine", "brackenfold", "marchpane", "oldenwick")
 FIRST = (
@@ -67,24 +69,34 @@ def metadata(**pairs: str) -> str:
 
 
 class World:
-    """A document that everything knows of, and every id by which somebody may ask for it."""
+    """A document that everything knows of, and every id by which somebody may ask for it.
 
-    def __init__(self, door: Door) -> None:
-        self.door = door
+    It came by itself, in an archive, or attached to a mail, which stays.
+    """
+
+    def __init__(self, door: Door, came: str) -> None:
+        self.door, self.came = door, came
+        self.mail: str | None = None
+        self.external_id = f"x-{WORDS[3]}" + (f"/{WORDS[3]}.txt" if came == "archive" else "")
         self.keys = {"admin": door.admin, "reader": door.key("reader"), "editor": door.key("editor")}
         self.collection = door.collection("harbour")
         door.text(self.collection, KEPT, "bridge.txt")
         self.hook = door.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/down"}).json()["id"]
         self.replays: list[tuple[str, str, dict[str, Any]]] = []
         self.document = self.uploaded()
-        self.uploads = [self.uploaded_in_parts(), self.begun()]
+        self.uploads = [self.begun(), *([] if self.mail else [self.uploaded_in_parts()])]
         self.answers = self.asked()
         self.reindex = door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"]
         door.work()
+        self.documents = [self.document, *([self.mail] if self.mail else [])]
         self.jobs = [job["id"] for job in door.get("/v1/jobs", params={"limit": 200}).json()["data"]]
 
     def uploaded(self) -> str:
-        """Two versions, the first under an Idempotency-Key."""
+        """Two versions; of one that came by itself, the first under an Idempotency-Key."""
+        if self.came != "alone":
+            for text in (FIRST, SECOND):
+                document = self.packed(text) if self.came == "archive" else self.attached(text)
+            return document
         described = {"metadata": {"by": WORDS[4]}, "external_id": f"x-{WORDS[3]}"}
         first = {"name": f"{WORDS[3]}.txt", "text": FIRST, **described}
         path = f"/v1/collections/{self.collection}/documents"
@@ -95,9 +107,37 @@ class World:
         self.door.work()
         return str(document["id"])
 
+    def packed(self, text: str) -> str:
+        content = zipped((f"{WORDS[3]}.txt", text.encode()))
+        fields = {"unpack": "true", "external_id": f"x-{WORDS[3]}", "metadata": json.dumps({"by": WORDS[4]})}
+        self.sent((f"{WORDS[3]}.zip", content), fields)
+        return self.newest("bridge.txt")
+
+    def attached(self, text: str) -> str:
+        """In a mail of another name and other words, as base64: its bytes hold the file for as long as it lives."""
+        mail = EmailMessage()
+        mail["Subject"], mail["From"], mail["To"] = "Timetable", "ann@example.org", "bob@example.org"
+        mail.set_content("Please find the timetable attached.")
+        mail.add_attachment(text.encode(), "text", "plain", filename=f"{WORDS[3]}.txt")
+        self.mail = self.sent(("mail.eml", mail.as_bytes()), {})
+        return self.newest("bridge.txt", "mail.eml")
+
+    def sent(self, file: tuple[str, bytes], fields: dict[str, str]) -> str | None:
+        path = f"/v1/collections/{self.collection}/documents"
+        sent = self.door.post(path, files=[("files", file)], data=fields)
+        assert sent.status_code == 202, sent.text
+        self.door.work()
+        return sent.json()["documents"][0]["id"]
+
+    def newest(self, *others: str) -> str:
+        """The document of none of these names."""
+        listed = self.door.get(f"/v1/collections/{self.collection}/documents").json()["data"]
+        (found,) = [each["id"] for each in listed if each["name"] not in others]
+        return str(found)
+
     def uploaded_in_parts(self) -> str:
         """The same bytes once more in parts, so that an upload knows the document."""
-        said = metadata(filename=f"{WORDS[3]}.txt", external_id=f"x-{WORDS[3]}")
+        said = metadata(filename=f"{WORDS[3]}.txt", external_id=self.external_id)
         headers = {"Upload-Length": str(len(SECOND)), "Upload-Metadata": said, "Idempotency-Key": "parts"}
         path = f"/v1/collections/{self.collection}/uploads"
         self.replays.append(("POST", path, {"headers": headers}))
@@ -136,7 +176,7 @@ class World:
         """Everything that is known to go there; a route with another parameter has to be added here."""
         known = {
             "collection": [self.collection],
-            "document_id": [self.document],
+            "document_id": self.documents,
             "number": ["1", "2"],
             "job_id": self.jobs,
             "answer_id": self.answers,
@@ -214,6 +254,8 @@ def send(world: World, operation: str, **more: str) -> int:
     """Check every request of an operation as everybody; gives how many came back well."""
     well = 0
     for who, (method, path, request) in product(world.keys, list(world.requests(operation))):
+        if operation == "get_original" and world.mail and world.mail in path:
+            continue  # the mail's own bytes: the certificate says that they hold the file
         request["params"] = request["params"] | more
         response = world.door.call(method, path, key=world.keys[who], **request)
         assert response.status_code < 500, response.text
@@ -224,15 +266,25 @@ def send(world: World, operation: str, **more: str) -> int:
     return well
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("sqlite", "alone"),
+        ("sqlite", "archive"),
+        ("sqlite", "attached"),
+        pytest.param(("postgresql", "alone"), marks=pytest.mark.service),
+    ],
+    ids="-".join,
+)
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("shown")
-    if request.param == "sqlite":
+    database, came = request.param
+    if database == "sqlite":
         with made(folder, webhook_allow_private=True) as door:
-            yield World(door)
+            yield World(door, came)
         return
     with postgres_database() as url, made(folder, url, webhook_allow_private=True) as door:
-        yield World(door)
+        yield World(door, came)
 
 
 def test_nothing_of_a_deleted_document_is_shown(world: World) -> None:
@@ -259,6 +311,7 @@ def test_nothing_of_a_deleted_document_is_shown(world: World) -> None:
     job = door.get(f"/v1/jobs/{deleted.json()['job_id']}").json()
     assert job["state"] == "succeeded"
     assert job["statistics"]["scan"]["found"] == 0
+    assert [each["name"] for each in job["statistics"]["held_by"]] == (["mail.eml"] if world.mail else [])
     for method, path, request in world.replays:
         check(world.replay(method, path, request))
     for operation in [*sorted(OPERATIONS.keys() - set(LAST)), *LAST]:

@@ -470,6 +470,24 @@ class TestAccess:
         assert all(sentence.withdrawn for sentence in seen.sentences)
         assert view(shelf, answer_id, ADMIN).citations
 
+    def test_sentences_with_words_of_a_document_out_of_sight_are_withheld_without_a_citation(
+        self, shelf: Shelf
+    ):
+        shelf.add("leave.txt", LEAVE)
+        granted = ["user:ann"]
+        secret = shelf.add("secret.txt", "Paid leave of employees is called quillwort leave.", grants=granted)
+        told = (TRUE, said("Everybody likes quillwort days."), DraftSentence(TRUE.text + " Quillwort!"))
+        answer_id = ask(shelf, scope=ANN, model=Scripted(*told))
+        assert "uillwort" in view(shelf, answer_id, ANN).text
+        with shelf.db.begin() as session:
+            session.delete(session.get_one(DocumentGrant, (secret, "user:ann")))
+        seen = view(shelf, answer_id, ANN)
+        assert [(s.text, s.withdrawn) for s in seen.sentences] == [(TRUE.text, False), ("", True), ("", True)]
+        assert "uillwort" not in str(events(shelf, answer_id, scope=ANN))
+        with shelf.db.read() as session, pytest.raises(views.SourceDeleted):
+            views.replay(session, ANN, answer_id)
+        assert "uillwort" in view(shelf, answer_id, ADMIN).text
+
     def test_a_collection_closed_to_the_asker_withholds_too(self, shelf: Shelf):
         shelf.add("leave.txt", LEAVE)
         answer_id = ask(shelf, scope=ANN)

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from ibid import access, children, documents, jobs, uploads, versions
 from ibid.bootstrap import Parts
 from ibid.clock import now
-from ibid.db.tables import AttachmentRow, Blob, Document, Parse
+from ibid.db.tables import AttachmentRow, Blob, Document, KeptOut, Parse
 from ibid.documents import DocumentView
 from ibid.types import Scope
 from ingest import reading
@@ -128,6 +128,114 @@ class TestDelete:
             session.execute(update(Blob).values(touched_at=now() - timedelta(days=1)))
             assert uploads.orphans(session) == set()
         assert shop.count(Blob) == 3
+
+
+def delete_inside(shop: Shop, document_id: str, name: str) -> str:
+    (child,) = [each.id for each in inside(shop, document_id) if each.name == name]
+    shop.delete(child)
+    shop.work()
+    return child
+
+
+def names(shop: Shop, document_id: str) -> list[str]:
+    return [child.name for child in inside(shop, document_id)]
+
+
+class TestDeleteInside:
+    """What a person deleted of the files inside a document stays deleted."""
+
+    def test_when_the_document_gets_a_new_version(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        shop.upload(MAIL + "\n\nd.txt: A new one.", "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == ["b.txt", "d.txt"]
+        said = receipt_warnings(shop, mail.document_id)
+        assert any(warning.startswith("1 inside stay deleted") for warning in said)
+        assert not any("a.txt" in warning for warning in said)
+
+    def test_when_a_version_is_restored(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        shop.upload("Nothing any more.", "mail.txt")
+        shop.work()
+        shop.upload(MAIL, "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        with shop.parts.db.begin() as session:
+            versions.restore(session, shop.scope, mail.document_id, 2)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            versions.restore(session, shop.scope, mail.document_id, 1)
+        shop.work()
+        assert names(shop, mail.document_id) == ["b.txt"]
+
+    def test_under_another_name_and_with_other_bytes(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        shop.upload("New.\n\nother.txt: The first one.\n\na.txt: Changed.\n\nc.txt: C.", "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == ["c.txt"]
+
+    def test_and_takes_no_other_of_its_name_along(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: One.\n\na.txt: Two.", "mail.txt")
+        shop.work()
+        first, second = inside(shop, mail.document_id)
+        shop.delete(first.id)
+        shop.work()
+        shop.upload("Two.\n\na.txt: One.\n\na.txt: Two.\n\nMore.", "mail.txt")
+        shop.work()
+        assert [child.id for child in inside(shop, mail.document_id)] == [second.id]
+        shop.upload("One.\n\na.txt: Two.", "mail.txt")
+        shop.work()
+        (left,) = inside(shop, mail.document_id)
+        assert left.sha256 == second.sha256
+
+    def test_where_a_living_one_has_the_same_bytes(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: Same.\n\nb.txt: Same.", "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        shop.upload("Two.\n\na.txt: Same.\n\nb.txt: Same.\n\nMore.", "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == ["b.txt"]
+
+    def test_deeper_inside_a_document_that_was_gone_in_between(self, shop: Shop) -> None:
+        text = "Top.\n\n1.txt: One. / 2.txt: Two. / 3.txt: Three."
+        mail = shop.upload(text, "mail.txt")
+        shop.work()
+        (outer,) = inside(shop, mail.document_id)
+        assert names(shop, outer.id) == ["2.txt", "3.txt"]
+        delete_inside(shop, outer.id, "2.txt")
+        for version in ("Nothing.", text + "\n\nMore."):
+            shop.upload(version, "mail.txt")
+            shop.work()
+        (outer,) = inside(shop, mail.document_id)
+        assert names(shop, outer.id) == ["3.txt"]
+
+    def test_until_it_is_uploaded_by_itself_or_all_of_it_anew(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        own = shop.upload("The first one.", "a.txt")
+        shop.work()
+        assert shop.live(own.document_id) == 1
+        shop.delete(mail.document_id)
+        shop.work()
+        assert shop.count(KeptOut) == 0
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == ["a.txt", "b.txt"]
+
+    def test_but_not_what_a_version_dropped(self, shop: Shop) -> None:
+        mail = shop.upload(MAIL, "mail.txt")
+        shop.work()
+        for text in ("Nothing.", MAIL + "\n\nAgain."):
+            shop.upload(text, "mail.txt")
+            shop.work()
+        assert names(shop, mail.document_id) == ["a.txt", "b.txt"]
+        assert shop.count(KeptOut) == 0
 
 
 class TestDescribe:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import select
 
 from ibid import claims, documents, jobs, receipts, uploads, versions
 from ibid.bootstrap import Parts
+from ibid.clock import now
 from ibid.db.tables import Embedding, Job, RecognisedRow, Version
 from ibid.documents import Accepted, Upload
 from ibid.receipts import Receipt
@@ -17,6 +19,7 @@ from ibid.types import Element, ElementKind, JobState, Parsed, ParseReport, Scop
 from ingest import recognising
 from ingest.parsing.errors import ParserDied, ParsersKilled, TimedOut
 from ingest.parsing.recognised import RecognisedLine, RecognisedPage
+from ingest.tools import Stopping
 from ingest.work import work
 from tests.unit.shop import Shop
 
@@ -97,6 +100,31 @@ def text(shop: Shop, document_id: str, number: int) -> str:
 def receipt(shop: Shop, document_id: str) -> Receipt:
     with shop.parts.db.read() as session:
         return documents.receipt(session, shop.scope, document_id)
+
+
+class TestKeptElsewhere:
+    def test_leaves_nothing_of_what_was_recognised_so_far(self, shop: Shop) -> None:
+        """Another document of the same bytes was done first."""
+
+        def stop(page: int) -> None:
+            if page == 2:
+                raise Stopping("The worker was told to stop.")
+
+        shop.reader.before = stop
+        first = upload(shop, SCAN)
+        for _ in range(2):  # pictures are recognised alone, after they were put off
+            work_once(shop)
+        assert shop.count(RecognisedRow) == 1
+        shop.reader.before = lambda _page: None
+        with shop.parts.db.begin() as session:
+            session.get_one(Job, first.job_id).not_before = now() + timedelta(hours=1)
+        copy = upload(shop, SCAN, "copy.pdf")
+        shop.work()
+        shop.due_now()
+        shop.work()
+        assert [shop.live(each.document_id) for each in (first, copy)] == [1, 1]
+        assert shop.reader.recognised == [1, 1, 2]
+        assert shop.count(RecognisedRow) == 0
 
 
 class TestTextBesidePictures:

@@ -1,0 +1,132 @@
+"""Who else still holds the bytes of a deleted document: other documents, those it was inside of, archives it came in."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from ibid import access
+from ibid.db.tables import Arrival, AttachmentRow, Audit, Blob, Collection, Document, Job, Version
+from ibid.types import Scope
+
+MOST: Final = 100
+"""So many are listed in a certificate; the others are counted."""
+
+SAME: Final = "it has the same bytes"
+INSIDE: Final = "the file is inside it, in one of its versions"
+ARCHIVE: Final = "the file is in this archive, which is still being unpacked or is kept for another try"
+SOMEBODY: Final = "Somebody who may see it can delete it. It may be gone by now."
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A living document, or the job of an archive, that holds the bytes; `why` says how."""
+
+    why: str
+    document_id: str | None = None
+    job_id: str | None = None
+
+
+def of(session: Session, document_ids: Sequence[str], contents: Iterable[str]) -> list[Holder]:
+    """Those that hold what deleted documents were, whose bytes had these SHA-256."""
+    blobs = set(session.scalars(select(Blob.id).where(Blob.sha256.in_(contents))))
+    same = set(session.scalars(_living().join(Version).where(Version.blob_id.in_(blobs))))
+    read = select(AttachmentRow.parse_key).where(AttachmentRow.blob_id.in_(blobs))
+    inside = set(session.scalars(_living().join(Version).where(Version.parse_key.in_(read))))
+    above = around(session, {*document_ids, *same, *inside})
+    inside |= set(session.scalars(_living().where(Document.id.in_(above))))
+    archives = select(Arrival.job_id).where(Arrival.blob_id.is_not(None))
+    came = arrivals(session, {*document_ids, *same, *inside, *above})
+    kept = set(session.scalars(archives.where(Arrival.job_id.in_(came) | Arrival.blob_id.in_(blobs))))
+    return [
+        *(Holder(SAME, document_id=id_) for id_ in sorted(same)),
+        *(Holder(INSIDE, document_id=id_) for id_ in sorted(inside - same)),
+        *(Holder(ARCHIVE, job_id=id_) for id_ in sorted(kept)),
+    ]
+
+
+def around(session: Session, document_ids: Iterable[str]) -> set[str]:
+    """Ids of the documents, living or not, that they are inside of."""
+    found, level = set[str](), set(document_ids)
+    while level:
+        parents = select(Document.parent_id).where(Document.id.in_(level), Document.parent_id.is_not(None))
+        level = {id_ for id_ in session.scalars(parents) if id_} - found
+        found |= level
+    return found
+
+
+def arrivals(session: Session, document_ids: Iterable[str]) -> set[str]:
+    """Ids of the jobs that ever brought the documents in."""
+    ids = list(document_ids)
+    last = session.scalars(select(Document.batch_id).where(Document.id.in_(ids)))
+    told = session.scalars(
+        select(Audit.detail).where(Audit.resource.in_(ids), Audit.action == "document.upload")
+    )
+    return {id_ for id_ in (*last, *(detail.get("brought_by") for detail in told)) if id_}
+
+
+def noted(found: Sequence[Holder]) -> dict[str, Any]:
+    """Holders as a certificate keeps them: by id, and without a name that would outlive them."""
+    listed = [
+        {"document_id": each.document_id, "job_id": each.job_id, "why": each.why} for each in found[:MOST]
+    ]
+    return {"held_by": listed, "held_by_more": len(found) - len(listed)}
+
+
+def shown(session: Session, scope: Scope, statistics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Statistics of jobs with the names of the holders that the asker may see; the others are "another" one."""
+    held = [each for certificate in statistics for each in certificate.get("held_by", ())]
+    if not held:
+        return list(statistics)
+    documents = _names(session, scope, {each["document_id"] for each in held})
+    archives = _archives(session, scope, {each["job_id"] for each in held})
+    return [
+        certificate | {"held_by": [_shown(each, documents, archives) for each in certificate["held_by"]]}
+        if certificate.get("held_by")
+        else certificate
+        for certificate in statistics
+    ]
+
+
+def _shown(
+    held: dict[str, Any], documents: dict[str, str], archives: dict[str, str]
+) -> dict[str, str | None]:
+    document_id, job_id = held["document_id"], held["job_id"]
+    told = {"document_id": None, "job_id": None, "why": held["why"]}
+    if document_id in documents:
+        do = f"DELETE /v1/documents/{document_id} deletes it, with all versions and all that is inside."
+        return told | {"document_id": document_id, "name": documents[document_id], "what_to_do": do}
+    if job_id in archives:
+        do = "It goes when its job has ended well, or some hours after it failed or was cancelled."
+        return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
+    if job_id is not None:
+        return told | {"name": "another archive", "what_to_do": "It goes some hours after its job has ended."}
+    return told | {"name": "another document", "what_to_do": SOMEBODY}
+
+
+def _living() -> Select[str]:
+    return select(Document.id).where(Document.deleted_at.is_(None))
+
+
+def _names(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:
+    seen = (
+        select(Document.id, Document.name)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(Document.id.in_(ids - {None}), access.sees_document(scope))
+    )
+    return {row.id: row.name for row in session.execute(seen)}
+
+
+def _archives(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:
+    seen = (
+        select(Job.id)
+        .join(Collection, Collection.id == Job.collection_id)
+        .where(Job.id.in_(ids - {None}), access.sees_collection(scope), access.sees_arrival(scope))
+    )
+    kept = select(Arrival.job_id, Arrival.name).where(Arrival.blob_id.is_not(None))
+    return {
+        row.job_id: row.name
+        for row in session.execute(kept.where(Arrival.job_id.in_(session.scalars(seen).all())))
+    }
