@@ -26,7 +26,7 @@ export function JobProgress({ name, state, job }: Props) {
   if (job?.error && hasEnded(state) && state !== "succeeded") {
     return (
       <p class="row-note bad" data-testid="job-error">
-        {job.error.message}
+        {job.error.message} <code class="muted">{job.error.code}</code>
       </p>
     );
   }
