@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from ibid.errors import IbidError, Unavailable
+from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.settings import Settings
 
 START_SECONDS = 120.0
@@ -31,6 +31,12 @@ class Refused(IbidError):
     """The server refused a request; the message is its own sentence."""
 
     code = "refused"
+
+
+class WhichCollection(Invalid):
+    """No collection was named, and there is not exactly one."""
+
+    code = "which_collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,16 @@ def pages(
         if not page["next"]:
             return
         after = {"after": page["next"]}
+
+
+def only_collection(client: httpx.Client) -> str:
+    """The one collection there is; raises `WhichCollection` if there is none or a choice."""
+    found = list(pages(client, "/v1/collections"))
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if not found:
+        raise WhichCollection("There is no collection yet. `ibid ingest PATH` makes one.")
+    raise WhichCollection(f"Say which collection, with -c: {', '.join(one['name'] for one in found)}.")
 
 
 def describe_running(settings: Settings) -> tuple[bool, str]:

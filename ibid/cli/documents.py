@@ -84,6 +84,30 @@ def _unpacked(
     ]
 
 
+def add(addresses: Sequence[str], collection: str, *, wait: bool) -> int:
+    """Have addresses fetched and, if asked, wait; the exit status is 0 only if every document succeeded."""
+    with connect() as client, shown_progress() as progress:
+        ensure_collection(client, collection)
+        path = f"/v1/collections/{collection}/documents"
+        accepted = [json_of(client.post(path, json={"url": url}))["documents"][0] for url in addresses]
+        states = Counter[str]()
+        if wait:
+            states += await_jobs(client, accepted, progress)
+            fetched = _fetched(client, accepted)
+            states += await_jobs(client, fetched, progress)
+    outcomes = Counter(entry["outcome"] for entry in [*accepted, *(fetched if wait else ())])
+    out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
+    return 1 if states["failed"] + states["cancelled"] + states["partially_succeeded"] else 0
+
+
+def _fetched(client: httpx.Client, accepted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The documents that addresses became, which have jobs of their own."""
+    told = [(entry, json_of(client.get(f"/v1/jobs/{entry['job_id']}"))["statistics"]) for entry in accepted]
+    return [
+        {"name": entry["name"], **statistics} for entry, statistics in told if "document_id" in statistics
+    ]
+
+
 def jobs(*, state: str | None, collection: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first, and how many wait."""
     asked = {"state": state, "collection": collection, "limit": min(limit, PAGE)}
