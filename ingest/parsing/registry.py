@@ -59,7 +59,7 @@ _BUILT_IN: Final = (
             "python-oxmsg",
             "openpyxl",
         ),
-        revision=2,
+        revision=3,
         programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
     ),
 )
