@@ -10,9 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """`answers` are statuses for the next requests, in turn, then 204; a string is where to redirect to."""
+    """`answers` are statuses for the next requests, in turn, then 204; a string is where to redirect to.
+
+    `retry_after` goes with each answer that has no redirect.
+    """
 
     port: int = 0
+    retry_after: str = ""
     answers: list[int | str] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -41,6 +45,8 @@ def receiving() -> Iterator[Receiver]:
             self.send_response(answer if isinstance(answer, int) else 302)
             if isinstance(answer, str):
                 self.send_header("Location", answer)
+            elif receiver.retry_after:
+                self.send_header("Retry-After", receiver.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,9 @@ import httpx
 from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.settings import Settings
 
+PATIENCE_SECONDS = 600.0
+"""So long a busy server is waited for, in all."""
+BUSY = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -72,6 +76,32 @@ def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON th
     raise Refused(
         f"{problem.get('detail', response.reason_phrase)} [{problem.get('code', response.status_code)}]"
     )
+
+
+def patiently(send: Callable[[], httpx.Response], tell: Callable[[str], object]) -> httpx.Response:
+    """The response; while the server is busy and says for how long (Retry-After), asked again after that."""
+    waited = 0.0
+    while True:
+        response = send()
+        wait = _retry_after(response)
+        if wait is None or waited + wait > PATIENCE_SECONDS:
+            return response
+        tell(f"The server is busy; trying again in {wait:.0f} s.")
+        time.sleep(wait)
+        waited += wait
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds; None unless a busy server names them. It may also name a moment (RFC 9110)."""
+    given = response.headers.get("Retry-After", "")
+    if response.status_code not in BUSY or not given:
+        return None
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def pages(

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ibid import media
-from ibid.cli.client import Refused, connect, json_of, pages
+from ibid.cli.client import Refused, connect, json_of, pages, patiently
 from ibid.errors import Invalid
 
 AT_ONCE = 8
@@ -226,15 +226,19 @@ def ensure_collection(client: httpx.Client, name: str) -> None:
 def upload(
     client: httpx.Client, collection: str, files: Sequence[Found], *, unpack: bool = False
 ) -> list[dict[str, Any]]:
-    """One request; a file that is refused alone comes back as an entry, not as an error."""
+    """One request, again when a busy server says so; a file that is refused alone comes back as an entry."""
     identity = files[0].external_id
-    with ExitStack() as stack:
-        parts = [("files", (file.path.name, stack.enter_context(file.path.open("rb")))) for file in files]
-        response = client.post(
-            f"/v1/collections/{collection}/documents",
-            files=parts,
-            data=_fields(files[0]) | ({"unpack": "true"} if unpack else {}),
-        )
+
+    def send() -> httpx.Response:
+        with ExitStack() as stack:
+            parts = [("files", (file.path.name, stack.enter_context(file.path.open("rb")))) for file in files]
+            return client.post(
+                f"/v1/collections/{collection}/documents",
+                files=parts,
+                data=_fields(files[0]) | ({"unpack": "true"} if unpack else {}),
+            )
+
+    response = patiently(send, out.print)
     shown = {"name": identity} if identity else {}
     if response.is_success:
         return [entry | shown for entry in json_of(response)["documents"]]
