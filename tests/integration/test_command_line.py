@@ -271,6 +271,15 @@ class TestSettings:
         assert lease.startswith("IBID_LEASE_SECONDS: ")
         assert "abc" not in done.stderr
 
+    @pytest.mark.parametrize("name", ["serve", "worker"])
+    def test_layout_that_is_not_installed_is_told_at_the_start(self, tmp_path: Path, name: str) -> None:
+        done = command(name, IBID_PDF_LAYOUT="hi_res", IBID_DATA_DIR=str(tmp_path / "data"))
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("layout_missing: ")
+        assert "ibid[hi-res]" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "data").exists()
+
     def test_address_without_a_key(self) -> None:
         done = command("jobs", IBID_URL="http://127.0.0.1:9")
         assert done.returncode == 1
