@@ -173,7 +173,14 @@ class TestAddress:
         page.get_by_test_id("fetch-address").click()
         arrival = page.locator("[data-testid=arrival-row][data-state=failed]")
         expect(arrival.get_by_test_id("job-error")).to_contain_text("status 404", timeout=PATIENCE)
-        expect(page.get_by_test_id("failed-jobs")).to_contain_text("1 job failed")
+        failed = page.get_by_test_id("failed-jobs")
+        expect(failed).to_contain_text("1 job failed")
+        arrival.get_by_role("button", name="Dismiss").click()
+        site.pages["/gone.html"] = SitePage(b"<p>It is back.</p>", headers={"Content-Type": "text/html"})
+        failed.locator("summary").click()
+        failed.get_by_test_id("retry-one").click()
+        expect(row(page, "gone.html")).to_be_visible(timeout=PATIENCE)
+        expect(failed).to_have_count(0)
 
     def test_is_not_offered_where_the_operator_has_not_allowed_it(
         self, page: Page, tmp_path_factory: pytest.TempPathFactory

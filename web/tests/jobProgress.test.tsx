@@ -30,4 +30,17 @@ describe("JobProgress", () => {
     expect(notes).toEqual(job.statistics.warnings);
     expect(root.textContent).not.toContain("died");
   });
+
+  it("says why a document failed, with the code that programs know it by", () => {
+    const root = document.createElement("div");
+    render(<JobProgress name="plan.pdf" state="failed" job={{ ...job, state: "failed" }} />, root);
+    expect(root.textContent).toBe("What the first attempt died of. vector_store_unavailable");
+  });
+
+  it("says how far a job is, and that it was tried before", () => {
+    const root = document.createElement("div");
+    const running: Job = { ...job, state: "running", progress: { done: 3, total: 12, unit: "entries" } };
+    render(<JobProgress name="plan.zip" state="running" job={{ ...running, stage: "unpacking" }} />, root);
+    expect(root.textContent).toBe("Unpacking, 3 of 12 entries, attempt 2");
+  });
 });

@@ -54,5 +54,6 @@ function sentenceOn(state: JobState, job: Job | null): string {
   }
   const { done = 0, total = null, unit = "" } = job?.progress ?? {};
   const count = total ? `, ${done} of ${total} ${unit}` : "";
-  return `${stageOf(job?.stage ?? null)}${count}`;
+  const again = job && job.attempt > 1 ? `, attempt ${job.attempt}` : "";
+  return `${stageOf(job?.stage ?? null)}${count}${again}`;
 }

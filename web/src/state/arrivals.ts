@@ -25,7 +25,8 @@ let watch: { jobs: JobWatch; controller: AbortController } | null = null;
 /** Shows what the server is about to unpack or fetch, until it has. */
 export function expectArrival(collection: string, { outcome, job_id, name }: UploadOutcome): void {
   if (job_id === null || (outcome !== "unpacking" && outcome !== "fetching")) return;
-  arrivals.value = [{ jobId: job_id, collection, name, job: null, note: null }, ...arrivals.value];
+  const others = arrivals.value.filter(({ jobId }) => jobId !== job_id);
+  arrivals.value = [{ jobId: job_id, collection, name, job: null, note: null }, ...others];
   follow(job_id);
 }
 

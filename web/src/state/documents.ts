@@ -187,7 +187,7 @@ function onLost(jobId: string, error: unknown): void {
 async function refresh(id: string): Promise<void> {
   try {
     const document = await readDocument(id);
-    change(id, { document });
+    update(document);
     // What is restored, or has its scanned pages recognised, is read by another job than before.
     if (!hasEnded(document.state)) watchDocument(document);
   } catch (error) {
@@ -207,7 +207,7 @@ async function showInside(id: string): Promise<void> {
 
 /** Puts a document first that is not in the list yet, and watches its job. */
 function take(document: StoredDocument): void {
-  if (entries.value.some((entry) => entry.document.id === document.id)) change(document.id, { document });
+  if (entries.value.some((entry) => entry.document.id === document.id)) update(document);
   else putFirst({ document, job: null, note: null });
   watchDocument(document);
 }
@@ -222,8 +222,14 @@ function change(id: string, fields: Partial<DocumentEntry>): void {
   entries.value = entries.value.map((entry) => (entry.document.id === id ? { ...entry, ...fields } : entry));
 }
 
+/** Takes a document as it stands now; what a former job told of it is over. */
+function update(document: StoredDocument): void {
+  const job = entries.value.find((entry) => entry.document.id === document.id)?.job ?? null;
+  change(document.id, { document, job: job?.id === document.job_id ? job : null });
+}
+
 function append(document: StoredDocument): void {
-  if (entries.value.some((entry) => entry.document.id === document.id)) change(document.id, { document });
+  if (entries.value.some((entry) => entry.document.id === document.id)) update(document);
   else entries.value = [...entries.value, { document, job: null, note: null }];
 }
 

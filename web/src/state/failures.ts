@@ -5,7 +5,7 @@ import { readDocument, readFailedJobs, retryFailedJobs, retryJob } from "../api/
 import type { Job } from "../api/types";
 import { counted } from "../words";
 import { announce } from "./announcements";
-import { arrivals } from "./arrivals";
+import { arrivals, expectArrival } from "./arrivals";
 import { entries, refreshJobs } from "./documents";
 
 /** The newest failed jobs of the collection that is shown; `more` says that there are others. */
@@ -59,10 +59,10 @@ export async function nameFailures(): Promise<void> {
 }
 
 /** Queues a failed job again. */
-export async function retryFailure({ id }: Job): Promise<void> {
+export async function retryFailure(job: Job): Promise<void> {
   await again(async () => {
-    await retryJob(id);
-    return [id];
+    await retryJob(job.id);
+    return [job.id];
   });
 }
 
@@ -87,11 +87,21 @@ async function again(retry: () => Promise<string[]>): Promise<void> {
   try {
     const ids = await retry();
     announce(`${counted(ids.length, "job")} queued again`);
+    before.jobs.filter(({ id }) => ids.includes(id)).forEach((job) => expectAgain(before.collection, job));
     await refreshJobs(ids);
     await loadFailures(before.collection);
   } catch (error) {
     failures.value = { ...before, note: sentenceFor(error) };
   }
+}
+
+/** Shows again what is unpacked or fetched, under its name if that is still known here: no job tells it. */
+function expectAgain(collection: string, { id, kind }: Job): void {
+  if (kind !== "unpack" && kind !== "fetch") return;
+  const known = arrivals.value.find(({ jobId }) => jobId === id)?.name;
+  const name = known ?? (kind === "unpack" ? "An archive" : "An address");
+  const outcome = kind === "unpack" ? "unpacking" : "fetching";
+  expectArrival(collection, { id: null, name, version: null, job_id: id, outcome });
 }
 
 async function nameOf(id: string): Promise<string> {
