@@ -78,6 +78,7 @@ SENT = [
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
+    "Upload-Checksum",
 ]
 SHOWN = [
     "X-Request-Id",
@@ -89,6 +90,10 @@ SHOWN = [
     "Upload-Length",
     "Upload-Offset",
     "Upload-Expires",
+    "Tus-Version",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Checksum-Algorithm",
     "Ibid-Document-Id",
     "Ibid-Job-Id",
 ]

@@ -61,6 +61,9 @@ class BodyLimit:
         path = scope["path"]
         if scope["method"] == "PATCH" and path.startswith("/v1/uploads/"):
             return self._resumable
+        if path.startswith("/v1/collections/") and path.endswith("/uploads"):
+            # With a key the whole body is held, to know it again.
+            return SMALL if "idempotency-key" in headers else self._resumable
         if not (path.startswith("/v1/collections/") and path.endswith("/documents")):
             return SMALL
         if headers.get("content-type", "").startswith("multipart/"):

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ibid import errors
 from ibid.blobs.port import NoRoom
-from ibid.errors import IbidError, Invalid
+from ibid.errors import Conflict, IbidError, Invalid
 from ibid.media import UnsupportedType
 from ibid.replies import InProgress
 
@@ -43,6 +43,19 @@ class HostNotAllowed(Invalid):
     code = "host_not_allowed"
 
 
+class VersionUnsupported(Invalid):
+    """The request speaks a version of tus that is not spoken here."""
+
+    code = "tus_version_unsupported"
+
+
+class ChecksumMismatch(Conflict):
+    """The bytes of a part are not those that were sent."""
+
+    code = "checksum_mismatch"
+    retryable = True
+
+
 STATUSES: dict[type[IbidError], int] = {
     Malformed: 400,
     errors.Unauthorized: 401,
@@ -50,15 +63,19 @@ STATUSES: dict[type[IbidError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Gone: 410,
+    VersionUnsupported: 412,
     errors.TooLarge: 413,
     UnsupportedType: 415,
     WrongContentType: 415,
     HostNotAllowed: 421,
     errors.Invalid: 422,
     errors.Limited: 429,
+    ChecksumMismatch: 460,
     errors.Unavailable: 503,
     NoRoom: 507,
 }
+PHRASES = {460: "Checksum Mismatch"}
+"""Of the statuses that HTTP itself does not know: this one is tus's own."""
 # What Starlette itself refuses, by status.
 CODES = {
     404: ("no_such_route", "There is nothing at this address. GET /openapi.json lists what there is."),
@@ -89,6 +106,11 @@ class Problem(BaseModel):
     param: str | None = None
 
 
+def phrase(status: int) -> str:
+    """The name of a status."""
+    return PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 def status_of(error: IbidError) -> int:
     """The status of the error's nearest category."""
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
@@ -107,6 +129,8 @@ def reply(error: IbidError, request_id: str, extra: Mapping[str, Any] | None = N
     status = status_of(error)
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="ibid"'
+    if isinstance(error, VersionUnsupported):
+        headers["Tus-Version"] = "1.0.0"
     wait = error.retry_after if isinstance(error, errors.Limited | InProgress) else WAIT_SECONDS
     if isinstance(error, errors.Limited | errors.Unavailable | InProgress):
         headers["Retry-After"] = str(max(1, round(wait)))
@@ -127,7 +151,7 @@ def request_id(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Make the application answer errors as problem documents."""
     app.add_exception_handler(IbidError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, _on_http)
 
 
@@ -135,7 +159,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem responses of an operation, for the OpenAPI document."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": phrase(status),
             "content": {MEDIA_TYPE: {"schema": {"$ref": _REF}}},
         }
         for status in statuses
@@ -151,7 +175,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return reply(error, request_id(request))
 
 
-async def _on_validation(request: Request, error: Exception) -> Response:
+async def on_validation(request: Request, error: Exception) -> Response:
+    """The reply to a request that is not as its operation takes it."""
     if not isinstance(error, RequestValidationError):
         raise error
     found = error.errors()
@@ -199,7 +224,7 @@ def _members(
     status: int, code: str, detail: str, request_id: str, *, retryable: bool = False, param: str | None = None
 ) -> dict[str, Any]:
     problem = Problem(
-        title=HTTPStatus(status).phrase,
+        title=phrase(status),
         status=status,
         detail=detail,
         code=code,

@@ -6,8 +6,11 @@ redirect that a caller follows, since a redirect is a request of its own.
 """
 
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any, Self
 
 import httpx
 
@@ -32,6 +35,54 @@ def fetch_client(*, allow_private: bool, timeout: float) -> httpx.Client:
     unkept = httpx.Limits(max_keepalive_connections=0)
     transport = _CheckedTransport(allow_private=allow_private, limits=unkept)
     return httpx.Client(transport=transport, timeout=timeout, trust_env=False)
+
+
+class Deadline:
+    """The end of the time that requests may take: their connections are shut down then, however slowly bytes drip in.
+
+    What breaks off after it did so for that reason: `over` says so.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.over = False
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._strike)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for own in self._sockets:
+                own.close()
+            self._sockets.clear()
+
+    @property
+    def watch(self) -> dict[str, Any]:
+        """The `extensions` that make a request tell of its connections."""
+        return {"trace": self._trace}
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.started" and self.over:
+            raise httpx.ConnectTimeout("The time is over.")
+        if event == "connection.connect_tcp.complete":
+            # A copy: TLS takes the socket over, and shutting down any copy ends the connection.
+            own = info["return_value"].get_extra_info("socket").dup()
+            with self._lock:
+                self._sockets.append(own)
+                if self.over:
+                    _shut(own)
+
+    def _strike(self) -> None:
+        with self._lock:
+            self.over = True
+            for own in self._sockets:
+                _shut(own)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -81,6 +132,11 @@ class _CheckedTransport(httpx.HTTPTransport):
                 f"{url.host!r} is an address of this machine or of a private network, which is not connected to."
             )
         return addresses
+
+
+def _shut(own: socket.socket) -> None:
+    with suppress(OSError):  # the other side was quicker
+        own.shutdown(socket.SHUT_RDWR)
 
 
 def _carried(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:

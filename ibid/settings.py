@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5.0, gt=0, description="how often lost and waiting jobs are looked for")
     parse_seconds: float = Field(120.0, gt=0, description="wall time one document may take to parse")
     parse_memory_bytes: int = Field(2 * 1024**3, gt=0, description="memory one document may take to parse")
+    pdf_layout: Literal["fast", "hi_res"] = Field(
+        "fast", description="how PDFs are read: `fast`, or `hi_res` by a layout model (the extra `hi-res`)"
+    )
     ocr_page_seconds: float = Field(
         60.0, gt=0, description="wall time one page may take to be recognised, many times that of its text"
     )

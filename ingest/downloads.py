@@ -3,14 +3,12 @@
 Nothing that is raised or logged here holds more of a URL than its host: the rest may be somebody's secret.
 """
 
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import Any, BinaryIO, Final, Self
+from typing import BinaryIO, Final
 from urllib.parse import unquote
 
 import httpx
@@ -19,7 +17,7 @@ from ibid import links, media
 from ibid.children import safe_name
 from ibid.errors import Invalid, TooLarge, Unavailable
 from ibid.media import BY_EXTENSION
-from ibid.outbound import fetch_client
+from ibid.outbound import Deadline, fetch_client
 
 MOST_REDIRECTS: Final = 5
 SILENCE_SECONDS: Final = 10.0
@@ -70,7 +68,7 @@ def download(url: str, into: BinaryIO, limits: Limits, between: Callable[[], Non
     at = links.parsed(url)
     timeout = min(SILENCE_SECONDS, limits.seconds)
     with (
-        _Deadline(limits.seconds) as deadline,
+        Deadline(limits.seconds) as deadline,
         fetch_client(allow_private=limits.allow_private, timeout=timeout) as client,
     ):
         for _ in range(MOST_REDIRECTS + 1):
@@ -78,7 +76,7 @@ def download(url: str, into: BinaryIO, limits: Limits, between: Callable[[], Non
             with _translated(at, deadline), closing(client.send(request, stream=True)) as response:
                 if not response.has_redirect_location:
                     _save(response, into, limits, between)
-                    deadline.check()
+                    _check(deadline)
                     return _name(at, response.headers)
                 at = _target(at, response.headers["Location"])
     raise FetchRefused(
@@ -143,67 +141,19 @@ def _ending(name: str, kind: str) -> str:
 
 
 @contextmanager
-def _translated(at: httpx.URL, deadline: "_Deadline") -> Iterator[None]:
+def _translated(at: httpx.URL, deadline: Deadline) -> Iterator[None]:
     """The library's errors as ours. What breaks off when the time is over did so for that reason."""
     try:
         yield
     except httpx.TimeoutException as error:
+        _check(deadline)
         raise FetchFailed(f"{at.host!r} took too long to answer. Try again later.") from error
     except httpx.HTTPError as error:
-        deadline.check()
+        _check(deadline)
         raise FetchFailed(f"{at.host!r} could not be reached, or broke off. Try again later.") from error
 
 
-class _Deadline:
-    """The end of a download's time: its connections are shut down then, however slowly bytes drip in."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._over = False
-        self._timer = threading.Timer(seconds, self._strike)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            for own in self._sockets:
-                own.close()
-            self._sockets.clear()
-
-    @property
-    def watch(self) -> dict[str, Any]:
-        """What makes a request tell of its connections."""
-        return {"trace": self._trace}
-
-    def check(self) -> None:
-        """Raise `FetchFailed` if the time is over."""
-        if self._over:
-            raise FetchFailed(f"It did not come within {self._seconds:.0f} seconds. Try again later.")
-
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.check()
-        if event == "connection.connect_tcp.complete":
-            # A copy: TLS takes the socket over, and shutting down any copy ends the connection.
-            own = info["return_value"].get_extra_info("socket").dup()
-            with self._lock:
-                self._sockets.append(own)
-                if self._over:
-                    _shut(own)
-
-    def _strike(self) -> None:
-        with self._lock:
-            self._over = True
-            for own in self._sockets:
-                _shut(own)
-
-
-def _shut(own: socket.socket) -> None:
-    with suppress(OSError):  # the other side was quicker
-        own.shutdown(socket.SHUT_RDWR)
+def _check(deadline: Deadline) -> None:
+    """Raise `FetchFailed` if the time is over."""
+    if deadline.over:
+        raise FetchFailed(f"It did not come within {deadline.seconds:.0f} seconds. Try again later.")

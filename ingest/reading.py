@@ -136,17 +136,18 @@ def parse_key(version: Version, settings: Settings) -> str:
     """Hash of the bytes and of everything that decides how they are read."""
     if version.read_by == ReadBy.OCR:
         return ocr_key(version, settings)
-    return fingerprints.of(*_read_from(version))
+    return fingerprints.of(*_read_from(version, settings))
 
 
 def ocr_key(version: Version, settings: Settings) -> str:
     """The same where pictures are recognised."""
-    return fingerprints.of(*_read_from(version), ocr_fingerprint(), str(settings.ocr_pages))
+    return fingerprints.of(*_read_from(version, settings), ocr_fingerprint(), str(settings.ocr_pages))
 
 
-def _read_from(version: Version) -> tuple[str, ...]:
+def _read_from(version: Version, settings: Settings) -> tuple[str, ...]:
     suffix = PurePosixPath(version.filename).suffix.lower()
-    return version.sha256, version.media_type, suffix, parser_fingerprint(version.media_type)
+    reader = parser_fingerprint(version.media_type, settings.pdf_layout)
+    return version.sha256, version.media_type, suffix, reader
 
 
 def _add(

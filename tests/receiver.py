@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that remembers what it was sent and answers as it is told to."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """`answers` are statuses for the next requests, in turn, then 204; a string is where to redirect to."""
+    """`answers` are statuses for the next requests, in turn, then 204; a string is where to redirect to.
+
+    `retry_after` goes with each answer that has no redirect.
+    """
 
     port: int = 0
+    retry_after: str = ""
     answers: list[int | str] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -40,6 +45,8 @@ def receiving() -> Iterator[Receiver]:
             self.send_response(answer if isinstance(answer, int) else 302)
             if isinstance(answer, str):
                 self.send_header("Location", answer)
+            elif receiver.retry_after:
+                self.send_header("Retry-After", receiver.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -59,3 +66,29 @@ def receiving() -> Iterator[Receiver]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def dripping(begin: bytes) -> Iterator[int]:
+    """The port of a server that answers one request with these bytes, and then with one more at a time, for ever."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                try:
+                    connection.sendall(begin)
+                    while not over.wait(0.02):
+                        connection.sendall(b"x")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield int(server.getsockname()[1])
+        finally:
+            over.set()
+            thread.join()

@@ -17,7 +17,7 @@ import httpx
 from ibid import outbox, webhooks
 from ibid.bootstrap import Parts
 from ibid.errors import IbidError
-from ibid.outbound import AddressRefused, fetch_client
+from ibid.outbound import AddressRefused, Deadline, fetch_client
 from ibid.outbox import Message
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8
 PAUSE_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
+"""What each of connecting, writing and waiting for bytes may take."""
+TOTAL_SECONDS = 20.0
+"""What one delivery may take in all: an endpoint that drips its answer keeps no thread longer."""
 
 
 class Postman:
@@ -118,12 +121,15 @@ class Postman:
         body = json.dumps(message.payload, separators=(",", ":")).encode()
         headers = webhooks.signed(message.secret, message.id, int(time.time()), body)
         headers |= {"Content-Type": "application/json", "User-Agent": "ibid"}
-        try:
-            with self._client.stream("POST", message.url, content=body, headers=headers) as response:
-                return response.status_code, f"status_{response.status_code}"
-        except AddressRefused as refused:
-            return None, refused.code
-        except httpx.TimeoutException:
-            return None, "timed_out"
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return None, "unreachable"
+        with Deadline(TOTAL_SECONDS) as deadline:
+            try:
+                with self._client.stream(
+                    "POST", message.url, content=body, headers=headers, extensions=deadline.watch
+                ) as response:
+                    return response.status_code, f"status_{response.status_code}"
+            except AddressRefused as refused:
+                return None, refused.code
+            except httpx.TimeoutException:
+                return None, "timed_out"
+            except (httpx.HTTPError, httpx.InvalidURL):
+                return None, "timed_out" if deadline.over else "unreachable"

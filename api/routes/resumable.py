@@ -1,4 +1,4 @@
-"""Resumable uploads after tus 1.0: creation, expiration, termination."""
+"""Resumable uploads after tus 1.0: creation, with bytes or without, expiration, termination, checksums."""
 
 import base64
 import binascii
@@ -9,15 +9,16 @@ from tempfile import TemporaryFile
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
 from api import intake, models
 from api.auth import Asker, Editor
-from api.once import OnceDep
+from api.once import Once, OnceDep
 from api.problems import Malformed, WrongContentType, documented
 from api.routes.injected import Wired
+from api.tus import BYTES, Checksum, Octets, TusRoute, octets, offered
 from api.wiring import Wiring
 from ibid import access, audit, media, queue, resumable, uploads
 from ibid.arrivals import Archive, Expected
@@ -26,17 +27,15 @@ from ibid.documents import Accepted, Upload
 from ibid.errors import IbidError
 from ibid.resumable import NewUpload
 
-router = APIRouter(prefix="/v1", tags=["documents"])
+router = APIRouter(prefix="/v1", tags=["documents"], route_class=TusRoute)
 
-VERSION = {"Tus-Resumable": "1.0.0"}
 PART = 8 * 1024 * 1024
 """So many bytes are kept at once: more of a request than this is never lost to a kill."""
-BYTES = "application/offset+octet-stream"
-_BODY = {
-    "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
-}
+_OCTETS = {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
+_BODY = {"requestBody": _OCTETS | {"required": True}}
 LARGEST = 2**63 - 1
 Count = Annotated[int, Header(ge=0, le=LARGEST)]
+Brought = Annotated[Octets, Depends(octets)]
 
 
 class BadUploadMetadata(Malformed):
@@ -70,51 +69,71 @@ class UploadView(models.Response):
     outcome: Became | None
 
 
+@router.options("/collections/{collection}/uploads", include_in_schema=False)  # noqa: FAST003 - the same for all
+@router.options("/uploads/{upload_id}", include_in_schema=False)
+def offer(wired: Wired) -> Response:
+    """What of tus is offered here, to everybody."""
+    return offered(wired.parts.settings.max_resumable_bytes)
+
+
 @router.post(
     "/collections/{collection}/uploads",
     operation_id="create_upload",
     status_code=201,
     response_model=UploadView,
-    responses=documented(400, 401, 403, 404, 410, 413, 415, 422, 429),
+    openapi_extra={"requestBody": _OCTETS},
+    responses=documented(400, 401, 403, 404, 410, 412, 413, 415, 422, 429, 460),
 )
-def create_upload(
+async def create_upload(
+    request: Request,
     collection: str,
     found: Editor,
     wired: Wired,
     once: OnceDep,
+    brought: Brought,
     upload_length: Count,
     upload_metadata: Annotated[str, Header(max_length=256 * 1024)] = "",
 ) -> Response:
     """Begin an upload in parts (tus 1.0); `Location` is where PATCH sends its bytes to.
 
     `Upload-Metadata` holds `filename`, and may hold `external_id`, `metadata` and `access` as JSON, and `unpack` as
-    `true`, which makes documents of the files in an archive.
+    `true`, which makes documents of the files in an archive. The body may be the first bytes; `Upload-Offset` says how
+    many of them were kept.
     """
-    told = _metadata(upload_metadata)
+    new = _new(upload_length, upload_metadata)
+    response = await run_sync(_create, wired, found, once, collection, new)
+    made = json.loads(bytes(response.body))
+    response.headers["Location"] = f"/v1/uploads/{made['id']}"
+    if brought.given:
+        upload = await run_sync(_find, wired, found, made["id"])
+        if not upload.offset:  # else an earlier request with the same Idempotency-Key has brought them
+            upload = await _receive(request, wired, found, upload, brought.checksum)
+        response.headers.update(_headers(upload))
+    return response
+
+
+def _new(length: int, metadata: str) -> NewUpload:
+    """The upload as its headers announce it."""
+    told = _metadata(metadata)
     fields = intake.validated(
         {name: told[name] for name in told.keys() & {"external_id", "metadata", "access", "unpack"}}
     )
-    new = NewUpload(
-        told.get("filename", ""),
-        upload_length,
-        fields.external_id,
-        fields.metadata,
-        fields.access,
-        fields.unpack,
-    )
-    most = wired.parts.settings.max_resumable_bytes
+    described = (fields.external_id, fields.metadata, fields.access, fields.unpack)
+    return NewUpload(told.get("filename", ""), length, *described)
+
+
+def _create(wired: Wiring, found: Asker, once: Once, collection: str, new: NewUpload) -> Response:
+    settings = wired.parts.settings
 
     def effect(session: Session) -> UploadView:
         collection_id = access.collection(session, found.scope, collection).id
-        queue.check_room(session, collection_id, wired.parts.settings.max_queued)
+        queue.check_room(session, collection_id, settings.max_queued)
+        most = settings.max_resumable_bytes
         made = resumable.create(session, found.scope, collection, new, most=most, kept=_kept(wired))
         audit.record(session, found.who, "upload.create", made.id, {"collection_id": made.collection_id})
         return UploadView.model_validate(made)
 
-    response = once.run(201, effect)
-    made = json.loads(bytes(response.body))
-    response.headers.update(VERSION | {"Location": f"/v1/uploads/{made['id']}"})
-    return response
+    return once.run(201, effect)
 
 
 @router.get("/uploads/{upload_id}", operation_id="get_upload", responses=documented(401, 403, 404))
@@ -140,37 +159,25 @@ def head_upload(upload_id: str, found: Editor, wired: Wired) -> Response:
     status_code=204,
     response_class=Response,
     openapi_extra=_BODY,
-    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503, 507),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 460, 503, 507),
 )
 async def append_upload(
     request: Request,
     upload_id: str,
     found: Editor,
     wired: Wired,
+    brought: Brought,
     upload_offset: Count,
-    content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Append bytes at `Upload-Offset`; what is acknowledged is durable. The last bytes accept the document.
 
-    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. After `507 no_room` the upload
-    stands where it was, and goes on once there is room.
+    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. With `Upload-Checksum` all bytes of
+    the request are kept, or none. After `507 no_room` the upload stands where it was, and goes on once there is room.
     """
-    if content_type != BYTES:
+    if not brought.given:
         raise WrongContentType(f"Send the bytes as {BYTES}.", param="Content-Type")
     upload = await run_sync(_at, wired, found, upload_id, upload_offset)
-    waiting = bytearray()
-    try:
-        async for piece in request.stream():
-            waiting += piece
-            if len(waiting) >= PART:
-                upload = await run_sync(_append, wired, found, upload, bytes(waiting))
-                waiting.clear()
-    except ClientDisconnect:
-        if waiting:  # the sender has gone, and need not send these again
-            await run_sync(_append, wired, found, upload, bytes(waiting))
-        raise
-    if waiting:
-        upload = await run_sync(_append, wired, found, upload, bytes(waiting))
+    upload = await _receive(request, wired, found, upload, brought.checksum)
     return Response(status_code=204, headers=_headers(upload))
 
 
@@ -186,12 +193,53 @@ def delete_upload(upload_id: str, found: Editor, wired: Wired) -> Response:
     with wired.parts.db.begin() as session:
         gone = resumable.cancel(session, found.scope, upload_id)
         audit.record(session, found.who, "upload.delete", upload_id, {"collection_id": gone.collection_id})
-    return Response(status_code=204, headers=VERSION)
+    return Response(status_code=204)
 
 
 def _at(wired: Wiring, found: Asker, upload_id: str, offset: int) -> PartialUpload:
     with wired.parts.db.read() as session:
         return resumable.at(session, found.scope, upload_id, offset)
+
+
+async def _receive(
+    request: Request, wired: Wiring, found: Asker, upload: PartialUpload, checksum: Checksum | None
+) -> PartialUpload:
+    """Keep what the request brings, as it comes; where it has a checksum, only once that is known to be right."""
+    if checksum is not None:
+        return await _receive_checked(request, wired, found, upload, checksum)
+    waiting = bytearray()
+    try:
+        async for piece in request.stream():
+            waiting += piece
+            if len(waiting) >= PART:
+                upload = await run_sync(_append, wired, found, upload, bytes(waiting))
+                waiting.clear()
+    except ClientDisconnect:
+        if waiting:  # the sender has gone, and need not send these again
+            await run_sync(_append, wired, found, upload, bytes(waiting))
+        raise
+    if waiting:
+        upload = await run_sync(_append, wired, found, upload, bytes(waiting))
+    return upload
+
+
+async def _receive_checked(
+    request: Request, wired: Wiring, found: Asker, upload: PartialUpload, checksum: Checksum
+) -> PartialUpload:
+    with TemporaryFile() as file:
+        async for piece in request.stream():
+            checksum.update(piece)
+            await run_sync(file.write, piece)
+        checksum.verify()
+        file.seek(0)
+        while part := await run_sync(file.read, PART):
+            upload = await run_sync(_append, wired, found, upload, part)
+    return upload
+
+
+def _find(wired: Wiring, found: Asker, upload_id: str) -> PartialUpload:
+    with wired.parts.db.read() as session:
+        return resumable.find(session, found.scope, upload_id)
 
 
 def _append(wired: Wiring, found: Asker, upload: PartialUpload, content: bytes) -> PartialUpload:
@@ -242,7 +290,7 @@ def _kept(wired: Wiring) -> timedelta:
 
 def _headers(upload: PartialUpload) -> dict[str, str]:
     expires = format_datetime(upload.expires_at, usegmt=True)
-    headers = VERSION | {"Upload-Offset": str(upload.offset), "Upload-Expires": expires}
+    headers = {"Upload-Offset": str(upload.offset), "Upload-Expires": expires}
     if upload.outcome is not None:
         if upload.outcome["id"]:
             headers["Ibid-Document-Id"] = upload.outcome["id"]

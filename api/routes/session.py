@@ -30,10 +30,11 @@ class SignIn(models.Request):
 
 
 class Session(models.Response):
-    """Who is signed in."""
+    """Who is signed in. `url_ingestion` is whether the operator lets documents be fetched from addresses."""
 
     role: Role
     name: str
+    url_ingestion: bool
 
 
 @router.post("", operation_id="sign_in", status_code=204, responses=documented(401, 422))
@@ -59,9 +60,10 @@ def sign_in(body: SignIn, request: Request, wired: Wired) -> Response:
 
 
 @router.get("", operation_id="get_session", responses=documented(401))
-def get_session(found: Reader) -> Session:
+def get_session(found: Reader, wired: Wired) -> Session:
     """Who is signed in, or whose key this is."""
-    return Session(role=found.holder.role, name=found.holder.name)
+    fetches = wired.parts.settings.url_ingestion
+    return Session(role=found.holder.role, name=found.holder.name, url_ingestion=fetches)
 
 
 @router.delete(

@@ -20,6 +20,7 @@ app.add_typer(keys, name="keys")
 Asked = Annotated[
     str | None, typer.Option("--collection", "-c", help="Name or id; may be left out if there is one.")
 ]
+Document = Annotated[str, typer.Argument(help="A document's id, external id or name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own object.")]
 
 
@@ -54,6 +55,47 @@ def ingest(
     Exits with 1 if anything was refused, failed or was cancelled. What was read only in part is a warning.
     """
     raise typer.Exit(_act("documents:ingest", paths, collection, unpack=unpack, wait=wait))
+
+
+@app.command()
+def add(
+    addresses: Annotated[list[str], typer.Argument(help="Addresses of documents: https://…")],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Name or id.")] = "default",
+    wait: Annotated[bool, typer.Option(help="Wait until every document has ended.")] = True,
+) -> None:
+    """Have the server fetch documents by their addresses, where IBID_URL_INGESTION allows it."""
+    raise typer.Exit(_act("documents:add", addresses, collection, wait=wait))
+
+
+@app.command()
+def versions(document: Document, collection: Asked = None, as_json: AsJson = False) -> None:
+    """List the versions of a document, newest first."""
+    _act("versions:listing", document, collection, as_json=as_json)
+
+
+@app.command()
+def diff(
+    document: Document,
+    number: Annotated[int | None, typer.Argument(min=1, help="The version. Unset: the newest.")] = None,
+    against: Annotated[
+        int | None, typer.Argument(min=1, help="The version to compare it with. Unset: the one before.")
+    ] = None,
+    collection: Asked = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a version of a document has that another has not, and the other way round."""
+    _act("versions:diff", document, collection, number, against, as_json=as_json)
+
+
+@app.command()
+def restore(
+    document: Document,
+    number: Annotated[int, typer.Argument(min=1, help="The version whose content is wanted.")],
+    collection: Asked = None,
+    wait: Annotated[bool, typer.Option(help="Wait until readers have it.")] = True,
+) -> None:
+    """Make the content of an older version the newest again, as a version of its own."""
+    raise typer.Exit(_act("versions:restore", document, collection, number, wait=wait))
 
 
 @app.command()

@@ -6,17 +6,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
 
-from ibid.errors import IbidError, Unavailable
+from ibid.errors import IbidError, Invalid, Unavailable
 from ibid.settings import Settings
 
+PATIENCE_SECONDS = 600.0
+"""So long a busy server is waited for, in all."""
+BUSY = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -31,6 +35,12 @@ class Refused(IbidError):
     """The server refused a request; the message is its own sentence."""
 
     code = "refused"
+
+
+class WhichCollection(Invalid):
+    """No collection was named, and there is not exactly one."""
+
+    code = "which_collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,32 @@ def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON th
     )
 
 
+def patiently(send: Callable[[], httpx.Response], tell: Callable[[str], object]) -> httpx.Response:
+    """The response; while the server is busy and says for how long (Retry-After), asked again after that."""
+    waited = 0.0
+    while True:
+        response = send()
+        wait = _retry_after(response)
+        if wait is None or waited + wait > PATIENCE_SECONDS:
+            return response
+        tell(f"The server is busy; trying again in {wait:.0f} s.")
+        time.sleep(wait)
+        waited += wait
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds; None unless a busy server names them. It may also name a moment (RFC 9110)."""
+    given = response.headers.get("Retry-After", "")
+    if response.status_code not in BUSY or not given:
+        return None
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
 def pages(
     client: httpx.Client, path: str, params: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
@@ -79,6 +115,16 @@ def pages(
         if not page["next"]:
             return
         after = {"after": page["next"]}
+
+
+def only_collection(client: httpx.Client) -> str:
+    """The one collection there is; raises `WhichCollection` if there is none or a choice."""
+    found = list(pages(client, "/v1/collections"))
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if not found:
+        raise WhichCollection("There is no collection yet. `ibid ingest PATH` makes one.")
+    raise WhichCollection(f"Say which collection, with -c: {', '.join(one['name'] for one in found)}.")
 
 
 def describe_running(settings: Settings) -> tuple[bool, str]:

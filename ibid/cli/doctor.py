@@ -29,6 +29,7 @@ from ibid.vectors.registry import open_store
 
 LOW_DISK = 2 * 1024**3
 PARSERS = "ingest.parsing.client:ParseServer"
+LAYOUT = "ingest.parsing.registry:require_layout"
 OCR = "ingest.parsing.registry:ocr_installed"
 TRIED = "fees.html"
 """The sample document by which doctor sees whether parsers read."""
@@ -77,6 +78,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _try("blobs", lambda: _blobs(settings))
     yield _try("embedder", lambda: _embedder(settings))
     yield _try("chat model", lambda: known(settings.chat_model))
+    yield _try("pdf layout", lambda: _layout(settings))
     yield from _parsers(settings)
     yield _limits(settings)
     yield _server(settings)
@@ -155,6 +157,11 @@ def _blobs(settings: Settings) -> str:
 def _embedder(settings: Settings) -> str:
     encoder = load_embedder(settings.embedder, settings)
     return f"{encoder.name} loads, {encoder.dimensions} dimensions, reads {encoder.max_tokens} tokens"
+
+
+def _layout(settings: Settings) -> str:
+    resolve_name(LAYOUT)(settings.pdf_layout)
+    return settings.pdf_layout
 
 
 def _parsers(settings: Settings) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ibid import media
-from ibid.cli.client import Refused, connect, json_of, pages
+from ibid.cli.client import Refused, connect, json_of, pages, patiently
 from ibid.errors import Invalid
 
 AT_ONCE = 8
@@ -90,6 +90,30 @@ def _unpacked(
         for entry in accepted
         if entry["outcome"] == "unpacking"
         for document in pages(client, f"/v1/collections/{collection}/documents", {"batch": entry["job_id"]})
+    ]
+
+
+def add(addresses: Sequence[str], collection: str, *, wait: bool) -> int:
+    """Have addresses fetched and, if asked, wait; the exit status is 0 only if every document succeeded."""
+    with connect() as client, shown_progress() as progress:
+        ensure_collection(client, collection)
+        path = f"/v1/collections/{collection}/documents"
+        accepted = [json_of(client.post(path, json={"url": url}))["documents"][0] for url in addresses]
+        states = Counter[str]()
+        if wait:
+            states += await_jobs(client, accepted, progress)
+            fetched = _fetched(client, accepted)
+            states += await_jobs(client, fetched, progress)
+    outcomes = Counter(entry["outcome"] for entry in [*accepted, *(fetched if wait else ())])
+    out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
+    return 1 if states["failed"] + states["cancelled"] + states["partially_succeeded"] else 0
+
+
+def _fetched(client: httpx.Client, accepted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The documents that addresses became, which have jobs of their own."""
+    told = [(entry, json_of(client.get(f"/v1/jobs/{entry['job_id']}"))["statistics"]) for entry in accepted]
+    return [
+        {"name": entry["name"], **statistics} for entry, statistics in told if "document_id" in statistics
     ]
 
 
@@ -211,15 +235,19 @@ def ensure_collection(client: httpx.Client, name: str) -> None:
 def upload(
     client: httpx.Client, collection: str, files: Sequence[Found], *, unpack: bool = False
 ) -> list[dict[str, Any]]:
-    """One request; a file that is refused alone comes back as an entry, not as an error."""
+    """One request, again when a busy server says so; a file that is refused alone comes back as an entry."""
     identity = files[0].external_id
-    with ExitStack() as stack:
-        parts = [("files", (file.path.name, stack.enter_context(file.path.open("rb")))) for file in files]
-        response = client.post(
-            f"/v1/collections/{collection}/documents",
-            files=parts,
-            data=_fields(files[0]) | ({"unpack": "true"} if unpack else {}),
-        )
+
+    def send() -> httpx.Response:
+        with ExitStack() as stack:
+            parts = [("files", (file.path.name, stack.enter_context(file.path.open("rb")))) for file in files]
+            return client.post(
+                f"/v1/collections/{collection}/documents",
+                files=parts,
+                data=_fields(files[0]) | ({"unpack": "true"} if unpack else {}),
+            )
+
+    response = patiently(send, out.print)
     shown = {"name": identity} if identity else {}
     if response.is_success:
         return [entry | shown for entry in json_of(response)["documents"]]

@@ -4,12 +4,10 @@ import json
 import sys
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from ibid.cli.client import connect, json_of, pages
-from ibid.errors import Invalid
+from ibid.cli.client import connect, json_of, only_collection
 
 out = Console(highlight=False)
 MARKS = {
@@ -19,16 +17,10 @@ MARKS = {
 }
 
 
-class WhichCollection(Invalid):
-    """No collection was named, and there is not exactly one."""
-
-    code = "which_collection"
-
-
 def ask(question: str, collection: str | None, *, as_json: bool) -> int:
     """Print an answer with its sources; status 0 if it was answered, 3 if the documents do not hold the answer."""
     with connect() as client:
-        body = {"collection": collection or _only(client), "question": question}
+        body = {"collection": collection or only_collection(client), "question": question}
         answer = json_of(client.post("/v1/answers", json=body))
     if as_json:
         json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
@@ -41,7 +33,7 @@ def ask(question: str, collection: str | None, *, as_json: bool) -> int:
 def search(query: str, collection: str | None, *, limit: int, as_json: bool) -> None:
     """Print passages, best first."""
     with connect() as client:
-        body = {"collection": collection or _only(client), "query": query, "limit": limit}
+        body = {"collection": collection or only_collection(client), "query": query, "limit": limit}
         found = json_of(client.post("/v1/search", json=body))
     if as_json:
         json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
@@ -49,16 +41,6 @@ def search(query: str, collection: str | None, *, limit: int, as_json: bool) -> 
     for rank, hit in enumerate(found["hits"], 1):
         out.print(f"[bold]{rank}. {escape(_place(hit))}[/]  {hit['score']:.3f}")
         out.print(escape(hit["text"]) + "\n")
-
-
-def _only(client: httpx.Client) -> str:
-    """The one collection there is; raises `WhichCollection` if there is none or a choice."""
-    found = list(pages(client, "/v1/collections"))
-    if len(found) == 1:
-        return str(found[0]["id"])
-    if not found:
-        raise WhichCollection("There is no collection yet. `ibid ingest PATH` makes one.")
-    raise WhichCollection(f"Say which collection, with -c: {', '.join(one['name'] for one in found)}.")
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from ibid.settings import Settings
 APP = "api.app:create_app"
 SUPERVISOR = "worker.supervisor:Supervisor"
 WORKER = "worker.app:main"
+LAYOUT = "ingest.parsing.registry:require_layout"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 COMMAND_KEY = "command line of the running server"
 
@@ -48,6 +49,8 @@ def serve() -> None:
     os.umask(0o077)  # the data directory holds keys and everybody's documents; the worker inherits this
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format)
+    if _has_worker(settings):
+        _require_layout(settings)
     with _locked(settings):
         _share_metrics(settings)
         db = _prepared_database(settings)
@@ -76,6 +79,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 def run_worker() -> None:
     """Run a worker until told to stop; a database server's tables must be at this version."""
     settings = Settings()
+    _require_layout(settings)
     db = Database(settings.sql_url)
     try:
         if not db.sqlite:
@@ -108,7 +112,7 @@ def _serve(parts: Parts) -> None:
     if settings.standalone:
         with parts.db.begin() as session:
             claims.hand_back(session)  # a worker dies with its server, and this directory had no other server
-    if settings.standalone or not settings.broker_url:
+    if _has_worker(settings):
         supervisor = resolve_name(SUPERVISOR)(parts, wait_ready=parts.recipe)
         supervisor.start()
     try:
@@ -116,6 +120,17 @@ def _serve(parts: Parts) -> None:
     finally:
         if supervisor is not None:
             supervisor.stop()
+
+
+def _has_worker(settings: Settings) -> bool:
+    """Whether the server starts a worker of its own."""
+    return settings.standalone or not settings.broker_url
+
+
+def _require_layout(settings: Settings) -> None:
+    """Raise `LayoutMissing` now, and not of each PDF that comes."""
+    if settings.pdf_layout != "fast":
+        resolve_name(LAYOUT)(settings.pdf_layout)
 
 
 def _warm(parts: Parts) -> None:

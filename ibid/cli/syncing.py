@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from ibid import media
-from ibid.cli.client import connect, json_of, pages
+from ibid.cli.client import connect, json_of, pages, patiently
 from ibid.cli.documents import (
     Found,
     await_jobs,
@@ -216,7 +217,7 @@ def _uploads(
 def _deletes(client: httpx.Client, gone: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     outcomes = []
     for document in gone:
-        response = client.delete(f"/v1/documents/{document['id']}")
+        response = patiently(partial(client.delete, f"/v1/documents/{document['id']}"), out.print)
         name = document["external_id"]
         if response.status_code != httpx.codes.NOT_FOUND:  # then somebody else deleted it meanwhile
             outcomes.append({"name": name, "outcome": "deleted", "job_id": json_of(response)["job_id"]})

@@ -33,11 +33,13 @@ from ingest.parsing.errors import (
     Unreadable,
 )
 from ingest.parsing.recognised import RecognisedPage
+from ingest.parsing.registry import FAST
 from ingest.parsing.sandbox import Limits
 from ingest.parsing.server import Request
 
 log = logging.getLogger(__name__)
 
+MODELS: Final = ("HF_HOME", "TESSDATA_PREFIX")
 _LOADING: Final = 120.0
 """Seconds that the server may need beyond those of a document, to load parsers on a busy machine."""
 _ERRORS: Final[dict[str, type[IbidError]]] = {
@@ -67,6 +69,7 @@ class ParseServer:
         self._page_seconds = settings.ocr_page_seconds
         self._must_be_cut = settings.require_sandbox
         self._log_format = settings.log_format
+        self._layout = settings.pdf_layout
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self.network_cut: bool | None = None
@@ -83,7 +86,7 @@ class ParseServer:
         `pages` is what was recognised on those that wait for it.
         """
         known = tuple(recognised.dump(page).decode() for page in pages)
-        request = Request(str(path.absolute()), filename, media_type, self._limits, recognised=known)
+        request = Request(str(path.absolute()), filename, media_type, self._limits, 0, self._layout, known)
         return codec.load(self._asked_of_one(request))
 
     def parse_together(self, files: Sequence[tuple[Path, str]], media_type: str) -> list[Parsed | None]:
@@ -93,13 +96,13 @@ class ParseServer:
         could be read.
         """
         (first, name), *others = ((str(path.absolute()), filename) for path, filename in files)
-        request = Request(first, name, media_type, self._limits, beside=tuple(others))
+        request = Request(first, name, media_type, self._limits, 0, self._layout, beside=tuple(others))
         return [codec.load(body) if body is not None else None for body in self._asked(request)]
 
     def recognise(self, path: Path, media_type: str, page: int) -> RecognisedPage:
         """The words in the picture of a page (from 1); raises what `parse` raises. One page has its own time limit."""
         limits = replace(self._limits, seconds=self._page_seconds)
-        request = Request(str(path.absolute()), "", media_type, limits, page)
+        request = Request(str(path.absolute()), "", media_type, limits, page, self._layout)
         return recognised.load(self._asked_of_one(request))
 
     def _asked_of_one(self, request: Request) -> bytes:
@@ -125,7 +128,7 @@ class ParseServer:
         if running is not None and running.owner == os.getpid() and running.process.poll() is None:
             return running
         self._stop()
-        self._running = running = _Running(self._log_format)
+        self._running = running = _Running(self._log_format, self._layout)
         self.network_cut = running.network_cut
         if not self.network_cut and self._must_be_cut:
             self._stop()
@@ -166,7 +169,7 @@ class ParseServer:
 class _Running:
     """A server process and the socket to it."""
 
-    def __init__(self, log_format: str) -> None:
+    def __init__(self, log_format: str, layout: str) -> None:
         self.owner = os.getpid()
         self.memory_kills = deaths.memory_kills()
         # The server removes it when it ends; this process does if the server could not.
@@ -174,10 +177,10 @@ class _Running:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno()), log_format],
+                [sys.executable, "-m", "ingest.parsing.server", str(theirs.fileno()), log_format, layout],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(str(self._folder.path)),
+                env=_environment(str(self._folder.path), layout),
                 cwd="/",
                 start_new_session=True,
             )
@@ -226,9 +229,12 @@ class _Running:
         return json.loads(self._answers.readline())["network_cut"] is True
 
 
-def _environment(folder: str) -> dict[str, str]:
-    """Nothing of ours: no settings, keys or addresses."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+def _environment(folder: str, layout: str) -> dict[str, str]:
+    """Nothing of ours: no settings, keys or addresses. A layout may need to be told where its models are."""
+    names = ("PATH", "LD_LIBRARY_PATH") + (MODELS if layout != FAST else ())
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    if layout != FAST:
+        kept["HF_HUB_OFFLINE"] = "1"  # a parser has no network, and would only wait for it
     return {
         **kept,
         "HOME": folder,

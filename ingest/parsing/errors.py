@@ -63,6 +63,12 @@ class ParsersKilled(ParsersUnavailable):
     code = "parsers_killed"
 
 
+class LayoutMissing(Unavailable):
+    """A setting asks for a way of reading PDFs that is not installed here."""
+
+    code = "layout_missing"
+
+
 class SandboxMissing(Unavailable):
     """Parsers can reach the network here, and a setting says that then nothing is parsed."""
 

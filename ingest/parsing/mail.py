@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from email import policy
 from email.message import MIMEPart
 from email.parser import BytesParser
+from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import unquote
 
 from oxmsg import Message
 from oxmsg.attachment import Attachment as Attached
@@ -24,9 +26,12 @@ MAX_ATTACHED_BYTES: Final = 256 * 1024 * 1024
 """Of all attachments of a mail together."""
 _LONGEST_NAME: Final = 200
 _SHOWN: Final = ("From", "To", "Cc", "Date")
+_REFERENCE: Final = re.compile(r"(?i)\bcid:([^\s\"'<>()\\]{1,500})")
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 _RECIPIENT_TYPE: Final = 0x0C15
 """Of MAPI: 1 is To, 2 is Cc."""
+_CONTENT_ID: Final = 0x3712
+"""Of MAPI: by what the HTML of a mail refers to an attachment."""
 _UNKNOWN_HEADER: Final = (AttributeError, IndexError, LookupError, TypeError, ValueError)
 """What the library raises for a header that it cannot take apart."""
 
@@ -59,14 +64,21 @@ def read_eml(path: Path) -> Mail:
         message = BytesParser(policy=policy.default).parse(file)
     _refuse_encrypted(message)
     bodies: list[tuple[str, bool]] = []
-    attached: list[tuple[str, bytes]] = []
-    images = 0
+    beside: list[MIMEPart] = []
     for part in _leaves(message):
         kind = part.get_content_type()
         if kind in {"text/plain", "text/html"} and not part.is_attachment() and not part.get_filename():
             text, _ = decode(_payload(part), part.get_content_charset())
             bodies.append((text, kind == "text/html"))
-        elif part.get_content_maintype() == "image" and not part.get_filename():
+        else:
+            beside.append(part)
+    shown = _shown(text for text, html in bodies if html)
+    images = 0
+    attached: list[tuple[str, bytes]] = []
+    for part in beside:
+        # A logo or a tracking pixel is a part of the body, and no document.
+        named = part.get_filename() and _header(part, "Content-ID").strip(" <>") not in shown
+        if part.get_content_maintype() == "image" and not named:
             images += 1
         else:
             attached.append((_name(part, len(attached) + 1), _payload(part)))
@@ -88,7 +100,8 @@ def read_msg(path: Path) -> Mail:
     }
     html = _msg_html(message)
     text = html or message.body or ""
-    held = [(item, item.file_bytes) for item in message.attachments]
+    shown = _shown([html or ""])
+    held = [(item, item.file_bytes) for item in message.attachments if not _is_shown(item, shown)]
     kept, warnings = _bounded(
         [
             (plain_name(item.file_name or "", _made_up(number, item.mime_type)), data)
@@ -101,8 +114,21 @@ def read_msg(path: Path) -> Mail:
         tuple((name, " ".join(value.split())) for name, value in values.items() if value),
         ((text, html is not None),) if text.strip() else (),
         kept,
+        images_skipped=len(message.attachments) - len(held),
         warnings=(*warnings, *_unreachable([item for item, data in held if data is None])),
     )
+
+
+def _shown(pages: Iterable[str]) -> set[str]:
+    """The content ids of what HTML shows in its place, as `cid:` addresses name them (RFC 2392)."""
+    return {unquote(found) for page in pages for found in _REFERENCE.findall(unescape(page))}
+
+
+def _is_shown(item: Attached, shown: set[str]) -> bool:
+    """Whether an attachment is a picture that the mail's HTML shows."""
+    picture = (item.mime_type or "").startswith("image/")
+    content_id = item.properties.str_prop_value(_CONTENT_ID) or ""
+    return picture and content_id.strip(" <>") in shown
 
 
 def _refuse_encrypted(message: MIMEPart) -> None:

@@ -74,6 +74,12 @@ class PdfParser:
         return picture[:, :, :3]
 
 
+def page_count(path: Path) -> int:
+    """How many pages a PDF has; raises `Encrypted` or `Unreadable`."""
+    with _PDFIUM, _opened(path) as document:
+        return len(document)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pdfium.PdfDocument]:
     try:

@@ -10,8 +10,11 @@ from typing import Final, cast
 
 from ibid.media import BY_EXTENSION, PICTURES, TEXT, UnsupportedType
 from ingest import canonical
+from ingest.parsing.errors import LayoutMissing
 from ingest.parsing.port import Parser
 
+FAST: Final = "fast"
+"""The layout of PDFs as they are read without an extra: as pdfium orders the words."""
 ENTRY_POINTS: Final = "ibid.parsers"
 """Other packages offer parsers here; each entry point names an `Offer`."""
 
@@ -23,6 +26,8 @@ class Offer:
     `revision` is raised when its output changes; `packages` are those whose versions change its output;
     for the media types in `programs` it starts other programs. Small files of those in `shared` may be read by one
     process one after the other (decision record 0010): nothing looks at their bytes that they could take over.
+    With a `layout` it reads only where the setting `IBID_PDF_LAYOUT` asks for that one, and only if the `modules`
+    that it needs are installed.
     """
 
     name: str
@@ -32,6 +37,13 @@ class Offer:
     revision: int = 1
     programs: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
+    layout: str = ""
+    modules: tuple[str, ...] = ()
+
+    @property
+    def installed(self) -> bool:
+        """Whether what it needs is here; nothing is imported to know that."""
+        return all(find_spec(module) is not None for module in self.modules)
 
     def load(self) -> Parser:
         """The parser, importing what it needs."""
@@ -45,8 +57,19 @@ _OCR: Final = ("rapidocr", "onnxruntime", "opencv-python-headless")
 """Recognises words in pictures; the models come with the first. The extra `ocr` installs them."""
 _OCR_REVISION: Final = 1
 _PDF: Final = "application/pdf"
+_HI_RES: Final = ("unstructured_inference", "unstructured_pytesseract", "pdf2image", "pi_heif")
+"""What the extra `hi-res` brings, as modules."""
 _BUILT_IN: Final = (
     Offer("pdfium", "ingest.parsing.pdf:PdfParser", {_PDF: 100}, ("pypdfium2",), revision=4),
+    Offer(
+        "unstructured-hi-res",
+        "ingest.parsing.unstructured_pdf:HiResPdfParser",
+        {_PDF: 200},
+        ("unstructured", "unstructured-inference", "unstructured-pytesseract", "pdf2image", "pypdfium2"),
+        programs=frozenset({_PDF}),
+        layout="hi_res",
+        modules=_HI_RES,
+    ),
     Offer("rapidocr", "ingest.parsing.pictures:PictureParser", dict.fromkeys(PICTURES, 100), ("pillow",)),
     Offer(
         "unstructured",
@@ -61,7 +84,7 @@ _BUILT_IN: Final = (
             "python-oxmsg",
             "openpyxl",
         ),
-        revision=2,
+        revision=3,
         programs=frozenset(BY_EXTENSION[ending].name for ending in ("epub", "odt", "org", "rst", "rtf")),
         shared=frozenset({TEXT.name}),
     ),
@@ -74,19 +97,32 @@ def offers() -> tuple[Offer, ...]:
     return (*_BUILT_IN, *(cast("Offer", point.load()) for point in entry_points(group=ENTRY_POINTS)))
 
 
-def offer_for(media_type: str) -> Offer:
+def offer_for(media_type: str, layout: str = FAST) -> Offer:
     """The best offer; raises `UnsupportedType`."""
-    takers = [offer for offer in offers() if media_type in offer.scores]
+    takers = [
+        offer
+        for offer in offers()
+        if media_type in offer.scores and (not offer.layout or (offer.layout == layout and offer.installed))
+    ]
     if not takers:
         message = f"No parser reads files of type {media_type}. Convert the document to PDF or text and upload that."
         raise UnsupportedType(message)
     return max(takers, key=lambda offer: offer.scores[media_type])
 
 
+def require_layout(layout: str) -> None:
+    """Raise `LayoutMissing` unless PDFs can be read with this layout here."""
+    if layout != FAST and not any(offer.layout == layout and offer.installed for offer in offers()):
+        raise LayoutMissing(
+            f"IBID_PDF_LAYOUT is {layout}, and what reads PDFs so is not installed. Install it with "
+            "pip install 'ibid[hi-res]', or set IBID_PDF_LAYOUT to fast."
+        )
+
+
 @cache
-def parser_for(media_type: str) -> Parser:
+def parser_for(media_type: str, layout: str = FAST) -> Parser:
     """The parser of the best offer, loaded once; raises `UnsupportedType`."""
-    return _loaded(offer_for(media_type))
+    return _loaded(offer_for(media_type, layout))
 
 
 @cache
@@ -95,9 +131,9 @@ def _loaded(offer: Offer) -> Parser:
 
 
 @cache
-def parser_fingerprint(media_type: str) -> str:
+def parser_fingerprint(media_type: str, layout: str = FAST) -> str:
     """Names everything that decides how a file of this type is read; equal fingerprints give equal texts."""
-    offer = offer_for(media_type)
+    offer = offer_for(media_type, layout)
     versions = (f"{package}=={_version(package)}" for package in (*offer.packages, _LANGUAGES))
     return " ".join((f"{offer.name}/{offer.revision}", f"canonical/{canonical.REVISION}", *versions))
 

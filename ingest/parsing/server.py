@@ -39,8 +39,9 @@ _KIB: Final = 1024 if sys.platform == "linux" else 1
 class Request:
     """A document to read, or with a `page` (from 1) the picture of that page.
 
-    `recognised` is what was made of pictures before, as `ingest.parsing.recognised` writes it. `beside` are the paths
-    and names of more documents of this type, which the same child reads after it, under the limits of one.
+    `layout` is how PDFs are read. `recognised` is what was made of pictures before, as `ingest.parsing.recognised`
+    writes it. `beside` are the paths and names of more documents of this type, which the same child reads after it,
+    under the limits of one.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Request:
     media_type: str
     limits: Limits
     page: int = 0
+    layout: str = "fast"
     recognised: tuple[str, ...] = ()
     beside: tuple[tuple[str, str], ...] = ()
 
@@ -86,14 +88,15 @@ class _ClientGone(Exception):
 
 
 def main() -> None:
-    """Serve the socket whose number is the first argument; the second is the format of the log."""
+    """Serve the socket whose number is the first argument; then come the format of the log and the layout of PDFs."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)
     # What libraries print must not go where a supervisor reads.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # Ours only: what libraries have to say of a document may quote it.
-    logs.configure("INFO", "json" if sys.argv[2:] == ["json"] else "text", only="ingest")
-    sandbox.keep_out()
+    logs.configure("INFO", "json" if sys.argv[2:3] == ["json"] else "text", only="ingest")
+    if sys.argv[3:] != ["hi_res"]:  # which is told by a model in torch
+        sandbox.keep_out()
     cut = sandbox.cut_network()
     home = os.environ["TMPDIR"]
     try:
@@ -151,7 +154,7 @@ def _warm(request: Request) -> None:
     from ingest.parsing.registry import parser_for  # noqa: PLC0415 - parsers may come with packages that load much
 
     before = len(sys.modules)
-    parser_for(request.media_type)
+    parser_for(request.media_type, request.layout)
     if request.page:
         from ingest.parsing.ocr import recogniser  # noqa: PLC0415 - only a process that recognises loads its models
 
@@ -201,7 +204,8 @@ def _child(request: Request, folder: Path) -> None:
 def _read_all(folder: Path, request: Request) -> int:
     from ingest.parsing.registry import offer_for  # noqa: PLC0415 - loaded by _warm in the server
 
-    sandbox.confine(request.limits, programs=request.media_type in offer_for(request.media_type).programs)
+    offer = offer_for(request.media_type, request.layout)
+    sandbox.confine(request.limits, programs=request.media_type in offer.programs)
     for number, alone in enumerate(request.each()):
         _path(folder, number).write_bytes(_read(alone))
     return 0
@@ -239,16 +243,16 @@ def _document(request: Request) -> bytes:
     from ingest.parsing.languages import with_languages  # noqa: PLC0415 - likewise
 
     pages = tuple(map(recognised.load, request.recognised))
-    return dump(
-        with_languages(DirectReader().parse(Path(request.path), request.filename, request.media_type, pages))
-    )
+    reader = DirectReader(request.layout)
+    return dump(with_languages(reader.parse(Path(request.path), request.filename, request.media_type, pages)))
 
 
 def _page(request: Request) -> bytes:
     from ingest.parsing import recognised  # noqa: PLC0415 - loaded by _warm in the server
     from ingest.parsing.direct import DirectReader  # noqa: PLC0415 - likewise
 
-    return recognised.dump(DirectReader().recognise(Path(request.path), request.media_type, request.page))
+    reader = DirectReader(request.layout)
+    return recognised.dump(reader.recognise(Path(request.path), request.media_type, request.page))
 
 
 def _failure(error: IbidError) -> bytes:

@@ -58,7 +58,7 @@ _CHARSET: Final = pattern(rb"(?i)<meta[^>]{1,200}?charset=[\"']?([\w.:-]{1,40})"
 _XML_ENCODING: Final = pattern(rb"^\s*<\?xml[^>]{1,100}?encoding=[\"']([\w.:-]{1,40})")
 
 # What the libraries below raise for a file that is not what it says it is.
-_DAMAGED: Final = (
+DAMAGED: Final = (
     AssertionError,
     AttributeError,
     IndexError,
@@ -89,7 +89,7 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """What came out of a file."""
 
     pieces: list[_Piece]
@@ -110,21 +110,21 @@ class UnstructuredParser:
         read = _reader(filename, media_type)
         try:
             found = read(path)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             log.info("%s could not read a file of type %s: %s", NAME, media_type, type(error).__name__)
             raise Unreadable(
                 "This file is damaged, or is not what its name says. Save it again and upload the new file."
             ) from error
-        return _assembled(found)
+        return assembled(found)
 
 
-def _reader(filename: str, media_type: str) -> Callable[[Path], _Read]:
+def _reader(filename: str, media_type: str) -> Callable[[Path], Read]:
     return _READERS.get(media_type) or (
         _text if filename.lower().endswith((".txt", ".text", ".log")) else _code
     )
 
 
-def _assembled(read: _Read) -> Parsed:
+def assembled(read: Read) -> Parsed:
     """Offsets and headings for pieces in order; raises `NoText`."""
     builder, outline = TextBuilder(), Outline()
     for piece, following in zip_longest(read.pieces, read.pieces[1:]):
@@ -165,7 +165,8 @@ def _heads(piece: _Piece, following: _Piece | None) -> bool:
     return short and following is not None and not following.weak and len(following.text) > len(piece.text)
 
 
-def _pieces(found: Iterable[Found], *, pages: bool = False) -> list[_Piece]:
+def pieces_of(found: Iterable[Found], *, pages: bool = False) -> list[_Piece]:
+    """Elements as unstructured told them apart, in their order; with their pages if it knows them."""
     return [_piece(element, pages=pages) for element in found if element.category != "PageBreak"]
 
 
@@ -207,10 +208,10 @@ def _row(cells: Iterable[str]) -> str:
 # ------------------------------------------------------------------------------------------------ readers
 
 
-def _text(path: Path) -> _Read:
+def _text(path: Path) -> Read:
     """Paragraphs word for word; unstructured only says what they are."""
     text, warnings = decode(path.read_bytes())
-    return _Read(_text_pieces(text), warnings)
+    return Read(_text_pieces(text), warnings)
 
 
 def _text_pieces(text: str) -> list[_Piece]:
@@ -225,11 +226,11 @@ def _text_pieces(text: str) -> list[_Piece]:
     return pieces
 
 
-def _code(path: Path) -> _Read:
+def _code(path: Path) -> Read:
     """Source code, settings and data, word for word."""
     data = path.read_bytes()
     text, warnings = decode(data, _declared(_XML_ENCODING, data))
-    return _Read([_Piece(ElementKind.CODE, paragraph) for paragraph in _paragraphs(text)], warnings)
+    return Read([_Piece(ElementKind.CODE, paragraph) for paragraph in _paragraphs(text)], warnings)
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -242,36 +243,36 @@ def _declared(where: Pattern[bytes], data: bytes) -> str | None:
     return match.group(1).decode("ascii") if match else None
 
 
-def _html(path: Path) -> _Read:
+def _html(path: Path) -> Read:
     data = path.read_bytes()
     text, warnings = decode(data, _declared(_CHARSET, data) or _declared(_XML_ENCODING, data))
-    return _Read(_html_pieces(main_text(text)), warnings)
+    return Read(_html_pieces(main_text(text)), warnings)
 
 
 def _html_pieces(shown: str) -> list[_Piece]:
-    return _pieces(partition_html(text=shown, languages=[""])) if shown.strip() else []
+    return pieces_of(partition_html(text=shown, languages=[""])) if shown.strip() else []
 
 
-def _markdown(path: Path) -> _Read:
+def _markdown(path: Path) -> Read:
     text, warnings = decode(path.read_bytes())
-    return _Read(_pieces(partition_md(text=text, languages=[""])) if text.strip() else [], warnings)
+    return Read(pieces_of(partition_md(text=text, languages=[""])) if text.strip() else [], warnings)
 
 
-def _csv(path: Path) -> _Read:
+def _csv(path: Path) -> Read:
     return _separated(path, ",;\t|")
 
 
-def _tsv(path: Path) -> _Read:
+def _tsv(path: Path) -> Read:
     return _separated(path, "\t")
 
 
-def _separated(path: Path, delimiters: str) -> _Read:
+def _separated(path: Path, delimiters: str) -> Read:
     """One table, cell by cell as written: unstructured's way, through pandas, rewrites numbers and refuses odd rows."""
     text, warnings = decode(path.read_bytes())
     delimiter = _delimiter(text, delimiters)
     rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=False)
     lines = [_row(row) for row in rows if any(map(str.strip, row))]
-    return _Read([_Piece(ElementKind.TABLE, "\n".join(lines))] if lines else [], warnings)
+    return Read([_Piece(ElementKind.TABLE, "\n".join(lines))] if lines else [], warnings)
 
 
 def _delimiter(text: str, delimiters: str) -> str:
@@ -280,27 +281,27 @@ def _delimiter(text: str, delimiters: str) -> str:
     return max(delimiters, key=lambda mark: sum(mark in line for line in head))
 
 
-def _docx(path: Path) -> _Read:
+def _docx(path: Path) -> Read:
     check_archive(path)
     shown, hidden = without_hidden(path)
     beside = [_Piece(ElementKind.PARAGRAPH, note, apart=True) for note in document_notes(path)]
     beside += [_Piece(ElementKind.HIDDEN, words, apart=True) for words in hidden]
     warnings = ("Text that this file hides from its reader is not searched.",) if hidden else ()
-    return _Read([*_pieces(partition_docx(file=shown, languages=[""])), *beside], warnings)
+    return Read([*pieces_of(partition_docx(file=shown, languages=[""])), *beside], warnings)
 
 
-def _pptx(path: Path) -> _Read:
+def _pptx(path: Path) -> Read:
     """Each slide, and then what its speaker noted."""
     check_archive(path)
     found = partition_pptx(str(path), languages=[""], include_slide_notes=False)
     notes = slide_notes(path)
-    pieces = [*_pieces(found, pages=True), *(_Piece(ElementKind.PARAGRAPH, notes[at], at) for at in notes)]
+    pieces = [*pieces_of(found, pages=True), *(_Piece(ElementKind.PARAGRAPH, notes[at], at) for at in notes)]
     pieces.sort(key=lambda piece: piece.page or 0)
     last_break = sum(element.category == "PageBreak" for element in found)
-    return _Read(pieces, pages=max([piece.page or 0 for piece in pieces] + [last_break]) or None)
+    return Read(pieces, pages=max([piece.page or 0 for piece in pieces] + [last_break]) or None)
 
 
-def _xlsx(path: Path) -> _Read:
+def _xlsx(path: Path) -> Read:
     """Each sheet under its name; one that the file hides is kept, and told, and not searched."""
     check_archive(path)
     pieces: list[_Piece] = []
@@ -320,53 +321,53 @@ def _xlsx(path: Path) -> _Read:
             if rows_below:
                 pieces.append(_Piece(ElementKind.TABLE, "\n".join(map(_row, rows_below))))
     warnings = (f"Hidden sheets are not searched: {', '.join(hidden)}.",) if hidden else ()
-    return _Read(pieces, warnings)
+    return Read(pieces, warnings)
 
 
-def _odt(path: Path) -> _Read:
+def _odt(path: Path) -> Read:
     check_archive(path)
     return _through_pandoc(path, "odt")
 
 
-def _epub(path: Path) -> _Read:
+def _epub(path: Path) -> Read:
     check_archive(path)
     return _through_pandoc(path, "epub")
 
 
-def _rtf(path: Path) -> _Read:
+def _rtf(path: Path) -> Read:
     return _through_pandoc(path, "rtf")
 
 
-def _through_pandoc(path: Path, source: str) -> _Read:
-    return _Read(_html_pieces(visible(convert_file_to_html_text_using_pandoc(source, filename=str(path)))))
+def _through_pandoc(path: Path, source: str) -> Read:
+    return Read(_html_pieces(visible(convert_file_to_html_text_using_pandoc(source, filename=str(path)))))
 
 
-def _rst(path: Path) -> _Read:
+def _rst(path: Path) -> Read:
     return _markup(path, "rst")
 
 
-def _org(path: Path) -> _Read:
+def _org(path: Path) -> Read:
     return _markup(path, "org")
 
 
-def _markup(path: Path, source: str) -> _Read:
+def _markup(path: Path, source: str) -> Read:
     """Markup of any encoding: pandoc reads UTF-8 only."""
     text, warnings = decode(path.read_bytes())
     html = convert_file_to_html_text_using_pandoc(source, file=BytesIO(text.encode()))
-    return _Read(_html_pieces(visible(html)), warnings)
+    return Read(_html_pieces(visible(html)), warnings)
 
 
-def _mail(mail: Mail) -> _Read:
+def _mail(mail: Mail) -> Read:
     pieces = [_Piece(ElementKind.PARAGRAPH, mail.subject, level=0)] if mail.subject else []
     if mail.headers:
         lines = "\n".join(f"{name}: {value}" for name, value in mail.headers)
         pieces.append(_Piece(ElementKind.METADATA, lines))
     for text, html in mail.bodies:
         pieces.extend(_html_pieces(visible(text)) if html else _text_pieces(text))
-    return _Read(pieces, mail.warnings, attachments=mail.attachments, images_skipped=mail.images_skipped)
+    return Read(pieces, mail.warnings, attachments=mail.attachments, images_skipped=mail.images_skipped)
 
 
-_READERS: Final[dict[str, Callable[[Path], _Read]]] = {
+_READERS: Final[dict[str, Callable[[Path], Read]]] = {
     "application/epub+zip": _epub,
     "application/rtf": _rtf,
     "application/vnd.ms-outlook": lambda path: _mail(read_msg(path)),

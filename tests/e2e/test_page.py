@@ -1,36 +1,21 @@
 """The page in a real browser against a real server: upload, ask, click a citation, read the highlighted words."""
 
-import os
-import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import func, select
 
 from ibid.db.tables import ChunkRow, Version
 from ibid.vectors.edge import EdgeVectorStore
+from tests.e2e.browsing import PATIENCE, keep, link, sign_in
 from tests.main_job import DOCUMENTS
 from tests.running import ADMIN_KEY, ENDED, Server, new_collection, serving
 
-CHROMIUM = os.environ.get("IBID_TEST_CHROMIUM") or shutil.which("chromium")
-DIST = Path(__file__).parents[2] / "web" / "dist" / "index.html"
-REQUIRED = os.environ.get("IBID_REQUIRE_SERVICES") == "1"
-PATIENCE = 60_000
 READABLE = 4.5
 """WCAG AA's least contrast of text."""
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HANDBOOK = (
     "# Harbour handbook\n\n## Berths\n\nThe harbour 😀 has 42 berths for guests. A guest berth costs 25 crowns a night.\n\n"
     "## Fuel\n\nThe fuel pontoon opens at 07:30. Petrol is not sold on Sundays.\n"
@@ -40,50 +25,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM or not DIST.exists():
-        reason = "needs Chromium and the built page (`make web`)"
-        (pytest.fail if REQUIRED else pytest.skip)(reason)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("page"), IBID_SAMPLE="true") as running:
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """A page signed in with a fresh link; what goes wrong in it fails the test."""
-    context = browser.new_context()
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on(
-        "console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None
-    )
-    yield opened
-    context.close()
-    assert errors == []
-
-
-def link(server: Server) -> str:
-    """The one-time link that this start printed."""
-    found = re.findall(r"http://\S+\?token=\S+", server.log.read_text())
-    return found[-1]
-
-
-def sign_in(page: Page, server: Server) -> None:
-    """With the key, as somebody does who has no link: each works once."""
-    page.goto(server.url)
-    expect(page.get_by_test_id("sign-in")).to_be_visible()
-    page.get_by_test_id("api-key").fill(ADMIN_KEY)
-    page.get_by_test_id("sign-in-submit").click()
 
 
 class TestPage:
@@ -260,9 +204,3 @@ def contrast(page: Page, selector: str) -> float:
     """WCAG's contrast ratio of an element's letters with what they stand on."""
     dark, light = sorted([luminance(page, selector), luminance(page, selector, "color")])
     return (light + 0.05) / (dark + 0.05)
-
-
-def keep(page: Page, name: str) -> None:
-    """A screenshot, where `IBID_TEST_SCREENSHOTS` names a folder."""
-    if folder := os.environ.get("IBID_TEST_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=False)

@@ -11,6 +11,7 @@ import pytest
 from tests.pdfs import Sheet, Words, damaged, make_pdf
 from tests.running import ADMIN_KEY, Server, command, serving
 from tests.services import postgres_database
+from tests.site import Page, serving_pages
 from tests.unit.test_archives import zipped
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,76 @@ class TestJobs:
         assert jobs[0]["id"] in ibid.fine("jobs")
 
 
+@pytest.fixture(scope="module")
+def rules(ibid: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The collection of a document with two versions, and of another document."""
+    path = tmp_path_factory.mktemp("rules") / "rules.txt"
+    for text in (BORROWING, BORROWING.replace("twelve", "fifteen")):
+        path.write_text(f"{text}\n\n{OPENING}")
+        ibid.fine("ingest", str(path), "-c", "rules")
+    return "rules"
+
+
+class TestVersions:
+    def test_list(self, ibid: Shell, rules: str) -> None:
+        listed = json.loads(ibid.fine("versions", "rules.txt", "-c", rules, "--json"))
+        assert [version["number"] for version in listed] == [2, 1]
+        printed = ibid.fine("versions", "rules.txt", "-c", rules)
+        (live,) = (line for line in printed.splitlines() if "answers come from it" in line)
+        assert "2" in live
+
+    def test_diff_is_with_the_version_before(self, ibid: Shell, rules: str) -> None:
+        printed = ibid.fine("diff", "rules.txt", "-c", rules).splitlines()
+        assert printed == [f"- {BORROWING}", f"+ {BORROWING.replace('twelve', 'fifteen')}"]
+
+    def test_diff_of_the_first_needs_another(self, ibid: Shell, rules: str) -> None:
+        done = ibid("diff", "rules.txt", "1", "-c", rules)
+        assert done.returncode == 1
+        assert done.stderr.startswith("one_version: ")
+
+    def test_restore(self, ibid: Shell, rules: str) -> None:
+        printed = ibid.fine("restore", "rules.txt", "1", "-c", rules)
+        assert "The content of version 1 is version 3 of rules.txt." in printed
+        assert "are the same" in ibid.fine("diff", "rules.txt", "3", "1", "-c", rules)
+        assert "already" in ibid.fine("restore", "rules.txt", "1", "-c", rules)
+        assert "twelve books" in ibid.fine("search", "borrow books", "-c", rules)
+
+    def test_document_by_its_id_needs_no_collection(self, ibid: Shell, rules: str) -> None:
+        with ibid.server.client() as client:
+            (document,) = client.get(f"/v1/collections/{rules}/documents").json()["data"]
+        assert "answers come from it" in ibid.fine("versions", document["id"])
+
+    def test_external_id_tells_documents_of_one_name_apart(self, ibid: Shell) -> None:
+        ibid.fine("versions", "a/README.md", "-c", "handbook")
+        done = ibid("versions", "README.md", "-c", "handbook")
+        assert done.returncode == 1
+        assert done.stderr.startswith("which_document: ")
+
+    def test_unknown_document(self, ibid: Shell, rules: str) -> None:
+        done = ibid("restore", "nothing.txt", "1", "-c", rules)
+        assert done.returncode == 1
+        assert done.stderr.startswith("document_unknown: ")
+
+
+class TestAdd:
+    def test_only_where_it_is_allowed(self, ibid: Shell) -> None:
+        done = ibid("add", "https://example.com/rules.txt", "-c", "addresses")
+        assert done.returncode == 1
+        assert "IBID_URL_INGESTION" in done.stderr
+
+    def test_fetches_and_waits(self, tmp_path: Path) -> None:
+        allowed = {"IBID_URL_INGESTION": "true", "IBID_URL_ALLOW_PRIVATE": "true"}
+        with serving_pages() as site, serving(tmp_path, **QUICK, **allowed) as server:
+            site.pages["/rules.txt"] = Page(OPENING.encode(), headers={"Content-Type": "text/plain"})
+            ibid = Shell(server)
+            assert "1 created" in ibid.fine("add", site.url("/rules.txt"), "-c", "fetched")
+            assert OPENING in ibid.fine("search", "reading room opens", "-c", "fetched")
+            assert "1 unchanged" in ibid.fine("add", site.url("/rules.txt"), "-c", "fetched")
+            gone = ibid("add", site.url("/gone.txt"), "-c", "fetched")
+            assert gone.returncode == 1
+            assert "status 404" in gone.stdout
+
+
 class TestVerify:
     def test_agrees(self, ibid: Shell) -> None:
         (generation,) = json.loads(ibid.fine("verify", "-c", "handbook", "--json"))["generations"]
@@ -200,6 +271,15 @@ class TestSettings:
         assert port.startswith("IBID_PORT: ")
         assert lease.startswith("IBID_LEASE_SECONDS: ")
         assert "abc" not in done.stderr
+
+    @pytest.mark.parametrize("name", ["serve", "worker"])
+    def test_layout_that_is_not_installed_is_told_at_the_start(self, tmp_path: Path, name: str) -> None:
+        done = command(name, IBID_PDF_LAYOUT="hi_res", IBID_DATA_DIR=str(tmp_path / "data"))
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("layout_missing: ")
+        assert "ibid[hi-res]" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "data").exists()
 
     def test_address_without_a_key(self) -> None:
         done = command("jobs", IBID_URL="http://127.0.0.1:9")

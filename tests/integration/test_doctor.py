@@ -41,10 +41,12 @@ def test_says_what_to_do_about_each_problem(tmp_path: Path) -> None:
         IBID_BROKER_URL="redis://127.0.0.1:9/0",
         IBID_QDRANT_URL="http://127.0.0.1:9",
         IBID_HOST="0.0.0.0",
+        IBID_PDF_LAYOUT="hi_res",
     )
     assert status == 1
     problems = {name for name, (level, _) in found.items() if level == "problem"}
-    assert problems == {"settings", "chat model", "database", "broker", "vectors"}
+    assert problems == {"settings", "chat model", "database", "broker", "vectors", "pdf layout"}
+    assert "ibid[hi-res]" in found["pdf layout"][1]
     assert "IBID_EMBEDER" in found["settings"][1]
     assert "IBID_BROKER_URL" in found["broker"][1]
     assert found["address"][0] == "note"

@@ -2,7 +2,6 @@
 
 import io
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ibid.links import BadUrl, parsed
 from ibid.outbound import AddressRefused
 from ingest.downloads import FetchFailed, FetchRefused, FetchTooLarge, Limits, download
 from tests.door import LEAVE, Door, made
+from tests.receiver import dripping
 from tests.running import await_jobs, new_collection, serving
 from tests.site import Page, Site, serving_pages
 
@@ -136,31 +136,12 @@ class TestAnswers:
     @pytest.mark.parametrize("where", ["handshake", "headers", "body"])
     def test_that_drip_end_with_their_time(self, where: str) -> None:
         """Each byte comes in good time, and all of them would take for ever."""
-        over, scheme = threading.Event(), "https" if where == "handshake" else "http"
-        with socket.create_server(("127.0.0.1", 0)) as server:
-
-            def drip() -> None:
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(4096)
-                    begin = b"HTTP/1.1 200 OK\r\n" + (b"\r\n" if where == "body" else b"A: ")
-                    if where == "handshake":
-                        begin = b"\x16\x03\x03\x3f\x00"  # the head of a TLS record of 16,128 bytes
-                    try:
-                        connection.sendall(begin)
-                        while not over.wait(0.02):
-                            connection.sendall(b"x")
-                    except OSError:
-                        return
-
-            thread = threading.Thread(target=drip)
-            thread.start()
-            try:
-                with pytest.raises(FetchFailed, match="within"):
-                    get(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/", seconds=0.5)
-            finally:
-                over.set()
-                thread.join()
+        begin = b"HTTP/1.1 200 OK\r\n" + (b"\r\n" if where == "body" else b"A: ")
+        if where == "handshake":
+            begin = b"\x16\x03\x03\x3f\x00"  # the head of a TLS record of 16,128 bytes
+        scheme = "https" if where == "handshake" else "http"
+        with dripping(begin) as port, pytest.raises(FetchFailed, match="within"):
+            get(f"{scheme}://127.0.0.1:{port}/", seconds=0.5)
 
 
 class TestRedirects:

@@ -131,6 +131,87 @@ class TestParts:
         assert [key for key in door.parts.blobs.keys() if key.startswith("parts/")] == []  # noqa: SIM118 - the port's
 
 
+class TestProtocol:
+    """What tus 1.0 asks of a server beside the bytes."""
+
+    def test_options_tell_what_is_offered(self, door: Door) -> None:
+        for path in (f"/v1/collections/{_shared(door)}/uploads", "/v1/uploads/any"):
+            told = door.call("OPTIONS", path, key=None, headers={"Tus-Resumable": "9.9"})
+            assert told.status_code == 204
+            assert (told.headers["tus-resumable"], told.headers["tus-version"]) == ("1.0.0", "1.0.0")
+            assert told.headers["tus-max-size"] == str(door.parts.settings.max_resumable_bytes)
+            offered = {"creation", "creation-with-upload", "expiration", "termination", "checksum"}
+            assert set(told.headers["tus-extension"].split(",")) == offered
+            assert "sha1" in told.headers["tus-checksum-algorithm"].split(",")
+
+    def test_another_version_is_not_processed(self, door: Door) -> None:
+        location = begun(door, _shared(door), 5, filename="a.txt")
+        headers = OCTETS | {"Upload-Offset": "0", "Tus-Resumable": "0.2.2"}
+        refused = door.call("PATCH", location, content=b"12345", headers=headers)
+        assert door.code(refused) == (412, "tus_version_unsupported")
+        assert refused.headers["tus-version"] == "1.0.0"
+        assert offset_of(door, location) == 0
+
+    def test_every_reply_names_the_protocol(self, door: Door) -> None:
+        location = begun(door, _shared(door), 5, filename="a.txt")
+        for reply in (
+            door.call("HEAD", location),
+            patch(door, location, 3, b"x"),
+            door.post(f"/v1/collections/{_shared(door)}/uploads"),
+            door.call("HEAD", "/v1/uploads/none"),
+            door.call("HEAD", location, key=None),
+            door.delete(location),
+        ):
+            assert reply.headers["tus-resumable"] == "1.0.0"
+
+    @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+    def test_checksum_that_is_right(self, door: Door, algorithm: str) -> None:
+        location = begun(door, _shared(door), 20, filename="a.txt")
+        assert summed(door, location, b"0123456789", algorithm, b"0123456789").status_code == 204
+        assert offset_of(door, location) == 10
+
+    def test_bytes_of_a_wrong_checksum_are_not_kept(self, door: Door) -> None:
+        location = begun(door, _shared(door), 2 * PART, filename="a.txt")
+        refused = summed(door, location, b"x" * (PART + 1), "sha1", b"others")
+        assert door.code(refused) == (460, "checksum_mismatch")
+        assert offset_of(door, location) == 0
+
+    @pytest.mark.parametrize("header", ["crc32 AAAA", "sha1", "sha1 ***", ""])
+    def test_checksum_that_nobody_knows(self, door: Door, header: str) -> None:
+        location = begun(door, _shared(door), 5, filename="a.txt")
+        headers = OCTETS | {"Upload-Offset": "0", "Upload-Checksum": header}
+        refused = door.call("PATCH", location, content=b"12345", headers=headers)
+        assert door.code(refused) == (400, "bad_upload_checksum")
+        assert offset_of(door, location) == 0
+
+    def test_creation_may_bring_the_first_bytes(self, door: Door) -> None:
+        content = LEAVE.encode()
+        made = created_with(door, content[:30], len(content))
+        assert (made.status_code, made.headers["upload-offset"]) == (201, "30")
+        done = patch(door, str(made.headers["location"]), 30, content[30:])
+        assert done.headers["upload-offset"] == str(len(content))
+        assert door.get(f"/v1/documents/{done.headers['ibid-document-id']}").json()["name"] == "leave.txt"
+
+    def test_creation_may_bring_all_bytes(self, door: Door) -> None:
+        content = LEAVE.encode()
+        made = created_with(door, content, len(content), "again-and-again")
+        assert made.headers["upload-offset"] == str(len(content))
+        again = created_with(door, content, len(content), "again-and-again")
+        for name in ("location", "upload-offset", "ibid-document-id"):
+            assert again.headers[name] == made.headers[name]
+
+
+def summed(door: Door, location: str, content: bytes, algorithm: str, of: bytes):
+    told = base64.b64encode(hashlib.new(algorithm, of).digest()).decode()
+    headers = OCTETS | {"Upload-Offset": "0", "Upload-Checksum": f"{algorithm} {told}"}
+    return door.call("PATCH", location, content=content, headers=headers)
+
+
+def created_with(door: Door, content: bytes, length: int, key: str = ""):
+    headers = OCTETS | announced(length, filename="leave.txt") | ({"Idempotency-Key": key} if key else {})
+    return door.post(f"/v1/collections/{_shared(door)}/uploads", content=content, headers=headers)
+
+
 def _shared(door: Door) -> str:
     names = {each["name"] for each in door.get("/v1/collections").json()["data"]}
     return "shared" if "shared" in names else door.collection("shared")
@@ -152,6 +233,7 @@ def test_survives_kills_of_the_server(tmp_path: Path) -> None:
             file_stream=stream,
             chunk_size=chance.randrange(9_000, 20_000),
             metadata={"filename": "report.txt"},
+            upload_checksum=True,
         )
         for _ in range(2):
             for _ in range(chance.randrange(1, 5)):

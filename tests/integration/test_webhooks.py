@@ -20,9 +20,10 @@ from ibid.keys import NewKey
 from ibid.types import JobKind, Scope
 from ibid.webhooks import Wanted
 from tests.door import LEAVE, Door, made
-from tests.receiver import Receiver, receiving
+from tests.receiver import Receiver, dripping, receiving
 from tests.running import await_jobs, eventually, new_collection, serving, upload
 from tests.services import postgres_database
+from worker import postman
 from worker.postman import Postman
 
 EVERYTHING = Scope(key_id="", role="admin")
@@ -326,6 +327,14 @@ class TestSending:
             eventually(lambda: not post.postman._busy, what="the slow one's end")
             other.postman.stop()
             post.door.delete(f"/v1/webhooks/{other.id}")
+
+    def test_to_one_that_drips_its_answer_ends(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each byte comes in good time, and all of them would take for ever."""
+        monkeypatch.setattr(postman, "TOTAL_SECONDS", 0.5)
+        with dripping(b"HTTP/1.1 204 No Content\r\nA: ") as port:
+            post.set_endpoint(url=f"http://127.0.0.1:{port}/")
+            post.test()
+            assert post.attempt()["error"] == "timed_out"
 
     def test_that_died_is_sent_again(self, post: Post, receiver: Receiver) -> None:
         id_ = post.test()

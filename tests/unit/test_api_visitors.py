@@ -48,7 +48,11 @@ class TestSession:
         for attribute in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age=43200"):
             assert attribute in cookie
         assert "Secure" not in cookie
-        assert door.get("/v1/session", key=None).json() == {"role": "admin", "name": "admin"}
+        assert door.get("/v1/session", key=None).json() == {
+            "role": "admin",
+            "name": "admin",
+            "url_ingestion": False,
+        }
         assert door.code(sign_in(door, token=token)) == (401, "link_used")
 
     def test_begins_with_a_key(self, door: Door) -> None:

@@ -112,6 +112,25 @@ class TestReadEml:
         assert found.images_skipped == 1
         assert [text.strip() for text, _ in found.bodies] == ["We meet at noon."]
 
+    def test_pictures_that_the_body_shows_are_no_attachments(self, read):
+        message = letter()
+        message.add_alternative(
+            '<p>Words</p><img src="cid:logo@example.com"><img src="CID:pixel%2B1@example.com">', "html"
+        )
+        html = message.get_payload()[1]
+        for name, content_id, disposition in (
+            ("logo.png", "<logo@example.com>", "inline"),
+            ("pixel.gif", "<pixel+1@example.com>", "attachment"),
+            ("photo.jpg", "<photo@example.com>", "inline"),
+        ):
+            kind = {"subtype": "png", "filename": name, "cid": content_id, "disposition": disposition}
+            html.add_related(b"picture", "image", **kind)
+        html.add_related(b"notes", "text", "plain", filename="notes.txt", cid="<logo@example.com>")
+        attach(message, b"%PDF", "plan.pdf")
+        found = read(message)
+        assert [item.name for item in found.attachments] == ["photo.jpg", "notes.txt", "plan.pdf"]
+        assert found.images_skipped == 2
+
     def test_a_mail_that_is_one_file(self, read):
         message = b"Subject: scan\nContent-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\nJVBERg=="
         assert read(message).attachments == (Attachment("a.pdf", b"%PDF"),)
@@ -159,3 +178,15 @@ class TestReadMsg:
         assert "the attachments!" in found.bodies[0][0]
         assert [item.name for item in found.attachments] == ["fake-attachment.txt"]
         assert found.attachments[0].data.startswith(b"Hey this is a fake attachment")
+
+    def test_a_picture_that_the_body_shows_is_no_attachment(self, data: Path, tmp_path: Path):
+        """The attached file made a picture, and a word of the body its address, in place."""
+        saved = (data / "documents" / "fake-email-attachment.msg").read_bytes()
+        as_picture = saved.replace("text/plain".encode("utf-16-le"), "image/webp".encode("utf-16-le"))
+        for content, expected in (
+            (as_picture, 1),
+            (as_picture.replace(b"the attachments!", b"cid:f_lc0tto5j0 "), 0),
+        ):
+            (tmp_path / "a.msg").write_bytes(content)
+            found = read_msg(tmp_path / "a.msg")
+            assert (len(found.attachments), found.images_skipped) == (expected, 1 - expected)

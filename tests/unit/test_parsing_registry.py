@@ -7,7 +7,8 @@ import pytest
 
 from ibid.media import BY_EXTENSION, UnsupportedType
 from ingest.parsing import registry
-from ingest.parsing.registry import Offer, offer_for, parser_fingerprint, parser_for
+from ingest.parsing.errors import LayoutMissing
+from ingest.parsing.registry import Offer, offer_for, parser_fingerprint, parser_for, require_layout
 
 
 @pytest.fixture
@@ -64,6 +65,56 @@ class TestParserFingerprint:
         )
         ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         assert ran.stdout.strip() == "[]"
+
+
+class TestLayout:
+    """The packages of `hi-res` are not installed here: empty ones of their names stand for them where it says so."""
+
+    CODE = (
+        "from ingest.parsing.registry import offer_for, parser_fingerprint, require_layout;"
+        "require_layout('hi_res');"
+        "print(offer_for('application/pdf', 'hi_res').name, offer_for('application/pdf').name,"
+        " offer_for('text/html', 'hi_res').name);"
+        "print(parser_fingerprint('application/pdf', 'hi_res').split()[0],"
+        " parser_fingerprint('application/pdf').split()[0])"
+    )
+
+    def run(self, *paths: Path) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *paths]))
+        }
+        return subprocess.run(
+            [sys.executable, "-c", self.CODE], check=False, capture_output=True, text=True, env=environment
+        )
+
+    def test_that_is_not_installed_is_refused(self) -> None:
+        with pytest.raises(LayoutMissing, match=r"ibid\[hi-res\]"):
+            require_layout("hi_res")
+        require_layout("fast")
+        assert offer_for("application/pdf", "hi_res").name == "pdfium"
+
+    def test_that_is_installed_reads_where_it_is_asked_for(self, tmp_path: Path) -> None:
+        for module in registry._HI_RES:
+            (tmp_path / module).mkdir()
+            (tmp_path / module / "__init__.py").touch()
+        ran = self.run(tmp_path)
+        assert ran.stdout.splitlines() == [
+            "unstructured-hi-res pdfium unstructured",
+            "unstructured-hi-res/1 pdfium/4",
+        ], ran.stderr
+
+    def test_of_another_package(self, tmp_path: Path) -> None:
+        """As Docling would come: an entry point that offers the same layout."""
+        (tmp_path / "docling_ibid.py").write_text(
+            "from ingest.parsing.registry import Offer\n"
+            "OFFER = Offer('docling', 'docling_ibid:Parser', {'application/pdf': 210}, (), layout='hi_res')\n"
+        )
+        folder = tmp_path / "docling_ibid-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: docling-ibid\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\ndocling = docling_ibid:OFFER\n")
+        ran = self.run(tmp_path)
+        assert ran.stdout.splitlines()[0] == "docling pdfium unstructured", ran.stderr
 
 
 class TestPlugIn:

@@ -11,9 +11,11 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+# Not `hi-res`: it brings what is kept out of everything else, and whoever wants it installs it beside the pins.
+INSTALLED = [name for name in EXTRAS if name != "hi-res"]
 REQUIREMENTS = [
     Requirement(text)
-    for text in (*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra))
+    for text in (*PROJECT["dependencies"], *(line for extra in INSTALLED for line in EXTRAS[extra]))
 ]
 PINS = {
     canonicalize_name(name): version
@@ -46,7 +48,13 @@ def test_nothing_brings_torchvision_or_cuda() -> None:
 
 
 def test_unstructured_reads_neither_pdfs_nor_images() -> None:
-    """These extras bring torchvision; PDFs are read with pypdfium2."""
+    """These extras bring torchvision; PDFs are read with pypdfium2, unless somebody asks for `hi-res`."""
     (unstructured,) = (one for one in REQUIREMENTS if one.name == "unstructured")
     assert unstructured.extras
     assert not unstructured.extras & {"pdf", "image", "all-docs", "local-inference", "paddleocr"}
+
+
+def test_the_layout_model_is_an_extra_of_the_same_unstructured() -> None:
+    (asked,) = map(Requirement, EXTRAS["hi-res"])
+    (always,) = (one for one in REQUIREMENTS if one.name == "unstructured")
+    assert (asked.name, asked.extras, asked.specifier) == ("unstructured", {"pdf"}, always.specifier)

@@ -5,6 +5,10 @@ const STAGES: Record<string, string> = {
   chunking: "Cutting into passages",
   embedding: "Embedding",
   indexing: "Storing",
+  recognising: "Recognising scanned pages",
+  listing: "Looking into the archive",
+  unpacking: "Unpacking",
+  fetching: "Fetching",
   removing: "Removing",
   building: "Building the new index",
 };
@@ -41,9 +45,44 @@ export function sizeOf(bytes: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit] ?? ""}`;
 }
 
-/** "1 sentence", "2 sentences". */
+/** "1 sentence", "2,000 sentences". */
 export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** A length of time for a reader: "0.04 s", "12 s", "3 min 5 s". */
+export function durationOf(seconds: number): string {
+  if (seconds < 10) return `${Number(seconds.toFixed(seconds < 1 ? 2 : 1))} s`;
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+
+/** A moment, in the reader's own time: "26 Nov 2026, 14:03". */
+export function momentOf(timestamp: string): string {
+  return DATE.format(new Date(timestamp));
+}
+
+const LANGUAGES = new Intl.DisplayNames("en", { type: "language" });
+
+/** The name of a language's ISO 639-1 code. */
+export function languageOf(code: string): string {
+  return LANGUAGES.of(code) ?? code;
+}
+
+/** "1, 2 and 3"; of more than ten, the last ones are only counted. */
+export function listed(items: (string | number)[]): string {
+  const shown = items.slice(0, items.length > 10 ? 8 : 10).map(String);
+  if (shown.length < items.length) return `${shown.join(", ")} and ${items.length - shown.length} more`;
+  return [shown.slice(0, -1).join(", "), ...shown.slice(-1)].filter((part) => part !== "").join(" and ");
+}
+
+const ARCHIVE = /\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$/i;
+
+/** Whether a file's name promises an archive that can be unpacked. */
+export function isArchive(name: string): boolean {
+  return ARCHIVE.test(name);
 }
 
 function capitalized(text: string): string {

@@ -1,6 +1,16 @@
 import { posting, request, requestJson } from "./client";
 import { Problem } from "./problem";
-import type { Collection, Job, Page, Session, StoredDocument } from "./types";
+import type {
+  Collection,
+  Difference,
+  DocumentVersion,
+  Job,
+  Page,
+  Receipt,
+  Session,
+  StoredDocument,
+  UploadOutcome,
+} from "./types";
 
 const at = encodeURIComponent;
 
@@ -50,6 +60,52 @@ export async function readDocuments(
   return requestJson(`/v1/collections/${at(collection)}/documents${query}`, { signal });
 }
 
+/** The documents that an archive became; `batch` is the job that unpacked it. */
+export async function readBatch(
+  collection: string,
+  batch: string,
+  signal: AbortSignal,
+): Promise<Page<StoredDocument>> {
+  return requestJson(`/v1/collections/${at(collection)}/documents?limit=200&batch=${at(batch)}`, { signal });
+}
+
+/** The documents that were inside another, such as the attachments of a mail. */
+export async function readChildren(id: string): Promise<StoredDocument[]> {
+  return (await requestJson<Page<StoredDocument>>(`/v1/documents/${at(id)}/children`)).data;
+}
+
+/** Has the document at an address fetched into a collection. */
+export async function addAddress(collection: string, url: string): Promise<UploadOutcome | undefined> {
+  const reply = await requestJson<{ documents: UploadOutcome[] }>(
+    documentsAddress(collection),
+    posting({ url }),
+  );
+  return reply.documents[0];
+}
+
+export async function readReceipt(id: string, signal: AbortSignal): Promise<Receipt> {
+  return requestJson(`/v1/documents/${at(id)}/receipt`, { signal });
+}
+
+/** The versions of a document, newest first. */
+export async function readVersions(id: string, signal: AbortSignal): Promise<DocumentVersion[]> {
+  return (await requestJson<Page<DocumentVersion>>(`/v1/documents/${at(id)}/versions`, { signal })).data;
+}
+
+export async function readDifference(
+  id: string,
+  version: number,
+  against: number,
+  signal: AbortSignal,
+): Promise<Difference> {
+  return requestJson(`/v1/documents/${at(id)}/versions/${version}/diff?against=${against}`, { signal });
+}
+
+/** Makes a version's content the newest again, as a version of its own. */
+export async function restoreVersion(id: string, version: number): Promise<{ version: number }> {
+  return requestJson(`/v1/documents/${at(id)}/versions/${version}/restore`, { method: "POST" });
+}
+
 export async function readDocument(id: string): Promise<StoredDocument> {
   return requestJson(`/v1/documents/${at(id)}`);
 }
@@ -76,6 +132,16 @@ export function documentsAddress(collection: string): string {
 
 export async function readJob(id: string, signal?: AbortSignal): Promise<Job> {
   return requestJson(`/v1/jobs/${at(id)}`, signal ? { signal } : {});
+}
+
+/** The newest jobs of a collection that failed. */
+export async function readFailedJobs(collection: string, signal: AbortSignal): Promise<Page<Job>> {
+  return requestJson(`/v1/jobs?state=failed&limit=50&collection=${at(collection)}`, { signal });
+}
+
+/** Queues all failed jobs of a collection again, a thousand at most; gives how many, and whether more are left. */
+export async function retryFailedJobs(collection: string): Promise<{ job_ids: string[]; more: boolean }> {
+  return requestJson("/v1/jobs/retry", posting({ collection }));
 }
 
 export async function cancelJob(id: string): Promise<void> {

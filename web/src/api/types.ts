@@ -5,6 +5,8 @@ export type Role = "reader" | "editor" | "admin";
 export interface Session {
   role: Role;
   name: string;
+  /** Whether the server fetches documents from addresses. */
+  url_ingestion: boolean;
 }
 
 export interface Page<T> {
@@ -28,16 +30,44 @@ export interface Progress {
   unit: string;
 }
 
+export type JobKind = "ingest" | "purge" | "reindex" | "unpack" | "fetch";
+
+/** A file of an archive that became no document, and why. */
+export interface Refusal {
+  path: string;
+  code: string;
+  message: string;
+}
+
 export interface Job {
   id: string;
+  kind: JobKind;
+  document_id: string | null;
   state: JobState;
   stage: string | null;
   progress: Progress | null;
+  /** How often a worker began; `failures` are those that count against the document. */
   attempt: number;
+  failures: number;
   queue_position: number | null;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
   error: { code: string; message: string } | null;
-  /** Of a finished ingest: among other things, sentences on what is missing. */
-  statistics: { warnings?: string[] };
+  request_id: string | null;
+  /** What a finished job tells: of an ingest, what is missing; of an archive, its files; of an address, its document. */
+  statistics: {
+    warnings?: string[];
+    created?: number;
+    updated?: number;
+    unchanged?: number;
+    refusals?: Refusal[];
+    more_refusals?: number;
+    document_id?: string;
+    version?: number;
+    job_id?: string | null;
+    outcome?: "created" | "updated" | "unchanged";
+  };
 }
 
 /** A document as listed. Named so that it does not hide the browser's own `Document`. */
@@ -49,11 +79,73 @@ export interface StoredDocument {
   live_version: number | null;
   state: JobState;
   collection_id: string;
+  /** The document that it was inside of, such as the mail that it was attached to. */
+  parent_id: string | null;
   media_type: string;
   size: number;
   created_at: string;
   updated_at: string;
   job_id: string | null;
+}
+
+/** One content of a document; readers are answered from it between `live_from` and `live_to`. */
+export interface DocumentVersion {
+  number: number;
+  size: number;
+  read_by: "text" | "ocr";
+  created_at: string;
+  live_from: string | null;
+  live_to: string | null;
+}
+
+/** What each stage saw of the newest version: a number is null, and not 0, until the stage that counts it has ended. */
+export interface Receipt {
+  version: number;
+  state: JobState;
+  parser: string | null;
+  pages: {
+    total: number | null;
+    with_text: number | null;
+    ocr: number[];
+    empty: number[];
+    unreadable: number[];
+    waiting: number[];
+  };
+  characters: number | null;
+  languages: string[];
+  elements: {
+    total: number | null;
+    tables: number | null;
+    images_skipped: number | null;
+    links: number | null;
+    hidden_characters: number | null;
+  };
+  chunks: {
+    made: number | null;
+    reused: number | null;
+    embedded: number | null;
+    stored_sql: number | null;
+    stored_vectors: number | null;
+  };
+  warnings: string[];
+  seconds: { parse: number | null; chunk: number | null; embed: number | null; index: number | null };
+}
+
+/** A span of a version's text with its words. */
+export interface Piece {
+  start: number;
+  end: number;
+  text: string;
+}
+
+/** What `version` has that `against` has not, and the other way round. */
+export interface Difference {
+  version: number;
+  against: number;
+  removed: Piece[];
+  added: Piece[];
+  /** Both are so different that all between their equal ends counts as changed. */
+  coarse: boolean;
 }
 
 export interface ProblemBody {
@@ -67,7 +159,8 @@ export interface UploadOutcome {
   name: string;
   version: number | null;
   job_id: string | null;
-  outcome: "created" | "updated" | "unchanged" | "rejected";
+  /** What is unpacked or fetched has no id yet, and a job that tells what became of it. */
+  outcome: "created" | "updated" | "unchanged" | "unpacking" | "fetching" | "rejected";
   problem?: ProblemBody | null;
 }
 

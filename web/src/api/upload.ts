@@ -4,18 +4,20 @@ import { documentsAddress } from "./routes";
 import type { UploadOutcome } from "./types";
 
 /**
- * Sends one file and gives its outcome. Throws Problem when the server refuses it.
+ * Sends one file and gives its outcome; `unpack` makes documents of the files in an archive. Throws Problem when the
+ * server refuses it.
  *
  * XMLHttpRequest, because fetch cannot tell how much of a body has been sent. `onSent` gets a fraction, 0 to 1.
  */
 export function uploadFile(
   collection: string,
-  file: File,
+  { file, unpack }: { file: File; unpack: boolean },
   onSent: (fraction: number) => void,
 ): Promise<UploadOutcome> {
   return new Promise((resolve, reject) => {
     const form = new FormData();
     form.append("files", file, file.name);
+    if (unpack) form.append("unpack", "true");
     const sending = new XMLHttpRequest();
     sending.open("POST", documentsAddress(collection));
     sending.setRequestHeader("Accept", "application/json");

@@ -1,8 +1,11 @@
 import type { Collection } from "../api/types";
-import { documentsPhase, entries, loadMore, nextPage, openDocuments } from "../state/documents";
+import { arrivals } from "../state/arrivals";
+import { documentsPhase, entries, loadMore, nextPage, openDocuments, topEntries } from "../state/documents";
 import { mayEdit } from "../state/session";
 import { uploads } from "../state/uploads";
+import { ArrivalRow } from "./ArrivalRow";
 import { DocumentRow } from "./DocumentRow";
+import { FailedJobs } from "./FailedJobs";
 import { FileDrop } from "./FileDrop";
 import { ProblemNote } from "./ProblemNote";
 import { UploadRow } from "./UploadRow";
@@ -37,21 +40,27 @@ export function DocumentsPanel({ collection, open, covered, dragging }: Props) {
 function DocumentList({ collection }: { collection: Collection }) {
   const phase = documentsPhase.value;
   const coming = uploads.value.filter((upload) => upload.collection === collection.id);
+  const arriving = arrivals.value.filter((arrival) => arrival.collection === collection.id);
+  const count = coming.length + arriving.length + entries.value.length;
   if (phase.name === "failed") {
     return <ProblemNote note={phase.note} onRetry={() => void openDocuments(collection.id)} />;
   }
   return (
     <>
+      <FailedJobs collection={collection} />
       <ul class="document-list" data-testid="documents" aria-busy={phase.name === "loading"}>
         {coming.map((upload) => (
           <UploadRow key={`upload-${upload.key}`} upload={upload} />
         ))}
-        {entries.value.map((entry) => (
+        {arriving.map((arrival) => (
+          <ArrivalRow key={arrival.jobId} arrival={arrival} />
+        ))}
+        {topEntries.value.map((entry) => (
           <DocumentRow key={entry.document.id} entry={entry} />
         ))}
       </ul>
       {phase.name === "loading" && <p class="muted">Loading documents…</p>}
-      {phase.name === "ready" && coming.length + entries.value.length === 0 && (
+      {phase.name === "ready" && count === 0 && (
         <p class="muted empty">
           No documents yet. Add some, and their text can be asked as soon as they are ready.
         </p>

@@ -26,7 +26,7 @@ export function JobProgress({ name, state, job }: Props) {
   if (job?.error && hasEnded(state) && state !== "succeeded") {
     return (
       <p class="row-note bad" data-testid="job-error">
-        {job.error.message}
+        {job.error.message} <code class="muted">{job.error.code}</code>
       </p>
     );
   }
@@ -54,5 +54,6 @@ function sentenceOn(state: JobState, job: Job | null): string {
   }
   const { done = 0, total = null, unit = "" } = job?.progress ?? {};
   const count = total ? `, ${done} of ${total} ${unit}` : "";
-  return `${stageOf(job?.stage ?? null)}${count}`;
+  const again = job && job.attempt > 1 ? `, attempt ${job.attempt}` : "";
+  return `${stageOf(job?.stage ?? null)}${count}${again}`;
 }

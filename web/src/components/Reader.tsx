@@ -8,6 +8,7 @@ import {
   type ReaderTarget,
   target,
 } from "../state/reader";
+import { Comparison } from "./Comparison";
 import { ProblemNote } from "./ProblemNote";
 import { ReaderPassage } from "./ReaderPassage";
 import { VerifiedLine } from "./VerifiedLine";
@@ -57,6 +58,7 @@ function ReaderHead({ shown }: { shown: ReaderTarget }) {
       </div>
       <p class="reader-facts">
         <span>Version {shown.version}</span>
+        <Against shown={shown} />
         {shown.page !== null && <span data-testid="reader-page">Page {shown.page}</span>}
         <a href={originalAddress(shown.documentId, shown.version)} download={shown.document}>
           Download the original
@@ -67,11 +69,36 @@ function ReaderHead({ shown }: { shown: ReaderTarget }) {
   );
 }
 
+/** The choice of the version to compare with, where two are compared. */
+function Against({ shown }: { shown: ReaderTarget }) {
+  const { version, against } = shown;
+  if (!against) return null;
+  const others = Array.from({ length: against.of }, (_, index) => index + 1).filter((one) => one !== version);
+  const choose = (number: number) => void openReader({ ...shown, against: { ...against, number } });
+  return (
+    <label class="against">
+      compared with
+      <select
+        value={against.number}
+        data-testid="compare-against"
+        onChange={(event) => choose(Number(event.currentTarget.value))}
+      >
+        {others.map((number) => (
+          <option key={number} value={number}>
+            version {number}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 function ReaderBody({ shown }: { shown: ReaderTarget }) {
   const state = readerText.value;
   if (state.phase === "loading") return <p class="reader-wait muted">Loading the text…</p>;
   if (state.phase === "failed")
     return <ProblemNote note={state.note} onRetry={() => void openReader(shown)} />;
+  if (state.phase === "compared") return <Comparison shown={shown} difference={state.difference} />;
   return <ReaderPassage key={keyOf(shown)} text={state.text} marked={state.marked} label={shown.document} />;
 }
 

@@ -2,6 +2,7 @@ import type { JobState } from "../api/types";
 import type { Upload } from "../state/uploads";
 
 const LABELS: Record<JobState | Upload["state"], string> = {
+  archive: "An archive",
   waiting: "To be sent",
   uploading: "Sending",
   rejected: "Not accepted",

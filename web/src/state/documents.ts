@@ -1,7 +1,16 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { followJob, hasEnded } from "../api/jobStream";
 import { Problem, sentenceFor, sentenceOf } from "../api/problem";
-import { cancelJob, deleteDocument, readDocument, readDocuments, readJob, retryJob } from "../api/routes";
+import {
+  cancelJob,
+  deleteDocument,
+  readBatch,
+  readChildren,
+  readDocument,
+  readDocuments,
+  readJob,
+  retryJob,
+} from "../api/routes";
 import { sleep } from "../api/sse";
 import type { Job, JobState, StoredDocument, UploadOutcome } from "../api/types";
 import { announce } from "./announcements";
@@ -18,6 +27,18 @@ export interface DocumentEntry {
 export const entries = signal<DocumentEntry[]>([]);
 export const documentsPhase = signal<Phase>({ name: "loading" });
 export const nextPage = signal<string | null>(null);
+
+/** Those that are no part of another one in the list. */
+export const topEntries = computed(() => {
+  const ids = new Set(entries.value.map(({ document }) => document.id));
+  return entries.value.filter(({ document: { parent_id } }) => parent_id === null || !ids.has(parent_id));
+});
+
+/** The documents that were inside another, in the order in which they were found. */
+export function entriesInside(id: string): DocumentEntry[] {
+  const inside = entries.value.filter(({ document }) => document.parent_id === id);
+  return inside.sort((one, other) => (one.document.id < other.document.id ? -1 : 1));
+}
 
 interface Opened {
   collection: string;
@@ -72,6 +93,30 @@ export async function showUploaded(collection: string, outcome: UploadOutcome): 
   if (outcome.job_id !== null) opened.watch.add(outcome.job_id);
 }
 
+/** Takes the documents that an archive became into the list, when its collection is the one that is shown. */
+export async function showBatch(collection: string, batch: string): Promise<void> {
+  const here = opened;
+  if (here?.collection !== collection) return;
+  const page = await readBatch(collection, batch, here.controller.signal);
+  if (here !== opened) return;
+  // Of so many the list is read anew: what is not shown yet is found page by page.
+  if (page.next !== null) await openDocuments(collection);
+  else page.data.toReversed().forEach(take);
+}
+
+/** Reads a document of the list again, and watches its newest job. */
+export async function refreshDocument(id: string, note: string | null = null): Promise<void> {
+  change(id, { note });
+  await refresh(id);
+}
+
+/** Reads again the documents whose jobs were queued again. */
+export async function refreshJobs(jobIds: string[]): Promise<void> {
+  const ids = new Set(jobIds);
+  const again = entries.value.filter(({ document: { job_id } }) => job_id !== null && ids.has(job_id));
+  await Promise.all(again.map(({ document }) => refresh(document.id)));
+}
+
 export async function removeDocument(id: string): Promise<string | null> {
   try {
     await deleteDocument(id);
@@ -79,7 +124,7 @@ export async function removeDocument(id: string): Promise<string | null> {
     if (!(error instanceof Problem && (error.status === 404 || error.status === 410)))
       return sentenceFor(error);
   }
-  entries.value = entries.value.filter(({ document }) => document.id !== id);
+  drop(id);
   return null;
 }
 
@@ -123,6 +168,7 @@ function onJob(job: Job): void {
   if (hasEnded(job.state) && !hasEnded(document.state)) {
     announce(`${document.name}: ${ENDINGS[job.state] ?? job.state}`);
     void refresh(document.id);
+    void showInside(document.id);
   }
 }
 
@@ -141,21 +187,49 @@ function onLost(jobId: string, error: unknown): void {
 async function refresh(id: string): Promise<void> {
   try {
     const document = await readDocument(id);
-    change(id, { document });
+    update(document);
+    // What is restored, or has its scanned pages recognised, is read by another job than before.
+    if (!hasEnded(document.state)) watchDocument(document);
   } catch (error) {
     // The row keeps what the job told; a document deleted meanwhile leaves the list.
-    if (error instanceof Problem && (error.status === 404 || error.status === 410)) {
-      entries.value = entries.value.filter(({ document }) => document.id !== id);
-    }
+    if (error instanceof Problem && (error.status === 404 || error.status === 410)) drop(id);
   }
+}
+
+/** Takes the documents that were found inside another into the list. */
+async function showInside(id: string): Promise<void> {
+  try {
+    (await readChildren(id)).forEach(take);
+  } catch (error) {
+    change(id, { note: `The files inside cannot be shown. ${sentenceFor(error)}` });
+  }
+}
+
+/** Puts a document first that is not in the list yet, and watches its job. */
+function take(document: StoredDocument): void {
+  if (entries.value.some((entry) => entry.document.id === document.id)) update(document);
+  else putFirst({ document, job: null, note: null });
+  watchDocument(document);
+}
+
+/** Takes a document off the list, with those inside it. */
+function drop(id: string): void {
+  entriesInside(id).forEach(({ document }) => drop(document.id));
+  entries.value = entries.value.filter(({ document }) => document.id !== id);
 }
 
 function change(id: string, fields: Partial<DocumentEntry>): void {
   entries.value = entries.value.map((entry) => (entry.document.id === id ? { ...entry, ...fields } : entry));
 }
 
+/** Takes a document as it stands now; what a former job told of it is over. */
+function update(document: StoredDocument): void {
+  const job = entries.value.find((entry) => entry.document.id === document.id)?.job ?? null;
+  change(document.id, { document, job: job?.id === document.job_id ? job : null });
+}
+
 function append(document: StoredDocument): void {
-  if (entries.value.some((entry) => entry.document.id === document.id)) change(document.id, { document });
+  if (entries.value.some((entry) => entry.document.id === document.id)) update(document);
   else entries.value = [...entries.value, { document, job: null, note: null }];
 }
 

@@ -1,8 +1,8 @@
 import { signal } from "@preact/signals";
 import { isAbort } from "../api/client";
 import { sentenceFor } from "../api/problem";
-import { readText } from "../api/routes";
-import type { Citation, Hit, StoredDocument } from "../api/types";
+import { readDifference, readText } from "../api/routes";
+import type { Citation, Difference, Hit, StoredDocument } from "../api/types";
 import { type Span, toUtf16 } from "../spans";
 
 /** What the reader shows. `span` counts code points, and is null to show a document from its start. */
@@ -15,6 +15,8 @@ export interface ReaderTarget {
   quote: string | null;
   /** Whether the service checked this quote; null for what is no citation. */
   verified: boolean | null;
+  /** The other version that this one is compared with, and how many there are; null to read its text. */
+  against: { number: number; of: number } | null;
 }
 
 /** How the words at the span compare with the quote that the answer carries. */
@@ -23,6 +25,7 @@ export type QuoteMatch = "matches" | "differs" | "outside" | "none";
 export type ReaderText =
   | { phase: "loading" }
   | { phase: "ready"; text: string; marked: Span | null; match: QuoteMatch }
+  | { phase: "compared"; difference: Difference }
   | { phase: "failed"; note: string };
 
 export const target = signal<ReaderTarget | null>(null);
@@ -42,11 +45,20 @@ export async function openReader(to: ReaderTarget): Promise<void> {
   target.value = to;
   readerText.value = { phase: "loading" };
   try {
-    const text = await readText(to.documentId, to.version, controller.signal);
-    readerText.value = { phase: "ready", text, ...locate(text, to) };
+    readerText.value = await read(to, controller.signal);
   } catch (error) {
     if (!isAbort(error)) readerText.value = { phase: "failed", note: sentenceFor(error) };
   }
+}
+
+async function read(to: ReaderTarget, signal: AbortSignal): Promise<ReaderText> {
+  const { documentId, version, against } = to;
+  if (against) {
+    const difference = await readDifference(documentId, version, against.number, signal);
+    return { phase: "compared", difference };
+  }
+  const text = await readText(documentId, version, signal);
+  return { phase: "ready", text, ...locate(text, to) };
 }
 
 export function closeReader(): void {
@@ -62,7 +74,8 @@ export function giveFocusBack(): void {
 
 export function fromCitation(citation: Citation): ReaderTarget {
   const { document_id, document, version, page, start, end, quote, verified } = citation;
-  return { documentId: document_id, document, version, page, span: { start, end }, quote, verified };
+  const span = { start, end };
+  return { documentId: document_id, document, version, page, span, quote, verified, against: null };
 }
 
 export function fromHit({ document_id, document, version, page, start, end, text }: Hit): ReaderTarget {
@@ -74,12 +87,27 @@ export function fromHit({ document_id, document, version, page, start, end, text
     span: { start, end },
     quote: text,
     verified: null,
+    against: null,
   };
 }
 
-/** The text that readers are answered from, which is not the newest while that is being read. */
+/** A version's text from its start. The one that answers come from is not the newest while that is being read. */
 export function fromDocument({ id, name }: StoredDocument, version: number): ReaderTarget {
-  return { documentId: id, document: name, version, page: null, span: null, quote: null, verified: null };
+  return {
+    documentId: id,
+    document: name,
+    version,
+    page: null,
+    span: null,
+    quote: null,
+    verified: null,
+    against: null,
+  };
+}
+
+/** What a version has that another has not. */
+export function fromVersions(document: StoredDocument, version: number, against: number): ReaderTarget {
+  return { ...fromDocument(document, version), against: { number: against, of: document.version } };
 }
 
 /** Where the quote stands in the text, in UTF-16 units, and whether the words there are the quote's. */

@@ -3,8 +3,10 @@ import { listenForSignedOut } from "../api/client";
 import { Problem, sentenceFor } from "../api/problem";
 import { readSession, signIn, signOut } from "../api/routes";
 import type { Session } from "../api/types";
+import { clearArrivals } from "./arrivals";
 import { clearCollections } from "./collections";
 import { clearConversation } from "./conversation";
+import { clearFailures } from "./failures";
 import { closeReader } from "./reader";
 
 type SessionState =
@@ -18,6 +20,11 @@ export const session = signal<SessionState>({ phase: "loading" });
 /** Whether the person who is signed in may upload, delete and create. */
 export const mayEdit = computed(
   () => session.value.phase === "signed_in" && session.value.session.role !== "reader",
+);
+
+/** Whether the person who is signed in may have addresses fetched: it is off unless the operator has set it. */
+export const mayFetch = computed(
+  () => mayEdit.value && session.value.phase === "signed_in" && session.value.session.url_ingestion,
 );
 
 const USED_LINK =
@@ -61,6 +68,8 @@ export async function leave(): Promise<string | null> {
     if (!(error instanceof Problem && error.status === 401)) return sentenceFor(error);
   }
   clearConversation();
+  clearArrivals();
+  clearFailures();
   clearCollections();
   closeReader();
   session.value = { phase: "signed_out", note: null };

@@ -2,15 +2,19 @@ import { signal } from "@preact/signals";
 import { sentenceFor, sentenceOf } from "../api/problem";
 import type { UploadOutcome } from "../api/types";
 import { uploadFile } from "../api/upload";
+import { isArchive } from "../words";
 import { announce } from "./announcements";
+import { expectArrival } from "./arrivals";
 import { showUploaded } from "./documents";
 
-/** A file that is not yet a document of the collection: on its way, or refused. */
+/** A file that is not yet a document of the collection: on its way, refused, or an archive to be asked about. */
 export interface Upload {
   key: number;
   collection: string;
   file: File;
-  state: "waiting" | "uploading" | "rejected";
+  state: "archive" | "waiting" | "uploading" | "rejected";
+  /** Whether it is an archive whose files are to become documents. */
+  unpack: boolean;
   /** How much has been sent, 0 to 1. */
   sent: number;
   problem: string | null;
@@ -21,11 +25,15 @@ export const uploads = signal<Upload[]>([]);
 let lastKey = 0;
 let sending = false;
 
-/** Queues files for a collection. They are sent one by one, each in its own request: one refused file stops no other. */
+/**
+ * Queues files for a collection. They are sent one by one, each in its own request: one refused file stops no other.
+ * An archive waits until somebody says that it is to be unpacked.
+ */
 export function addFiles(collection: string, files: Iterable<File>): void {
   const added = [...files].map((file): Upload => {
     lastKey += 1;
-    return { key: lastKey, collection, file, state: "waiting", sent: 0, problem: null };
+    const state = isArchive(file.name) ? "archive" : "waiting";
+    return { key: lastKey, collection, file, state, unpack: false, sent: 0, problem: null };
   });
   uploads.value = [...uploads.value, ...added];
   void sendAll();
@@ -33,6 +41,11 @@ export function addFiles(collection: string, files: Iterable<File>): void {
 
 export function dismiss(key: number): void {
   uploads.value = uploads.value.filter((upload) => upload.key !== key);
+}
+
+export function unpackIt(key: number): void {
+  change(key, { state: "waiting", unpack: true });
+  void sendAll();
 }
 
 export function sendAgain(key: number): void {
@@ -50,14 +63,15 @@ async function sendAll(): Promise<void> {
   }
 }
 
-async function send({ key, collection, file }: Upload): Promise<void> {
+async function send({ key, collection, file, unpack }: Upload): Promise<void> {
   change(key, { state: "uploading" });
   try {
-    const outcome = await uploadFile(collection, file, (sent) => change(key, { sent }));
+    const outcome = await uploadFile(collection, { file, unpack }, (sent) => change(key, { sent }));
     if (outcome.outcome === "rejected") {
       reject(key, file, reasonOf(outcome));
       return;
     }
+    expectArrival(collection, outcome);
     await showUploaded(collection, outcome);
     dismiss(key);
   } catch (error) {
