@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event, select, update
 
-from ibid import children, claims, documents, integrity, jobs, uploads, versions
+from ibid import children, claims, families, integrity, jobs, uploads, versions
 from ibid.blobs.memory import MemoryBlobStore
 from ibid.bootstrap import open_parts
 from ibid.claims import Claim
@@ -289,7 +289,7 @@ class Ingestion(RuleBasedStateMachine):
         assert all(chunk.text == text[chunk.start : chunk.end] for chunk in chunks)
         assert all(session.get(Embedding, chunk.embedding_key) for chunk in chunks)
         wanted = {row.name for row in children.of_parse(session, version.parse_key)}
-        assert {child.name for child in documents.inside(session, document.id)} <= wanted
+        assert {child.name for child in families.inside(session, document.id)} <= wanted
 
 
 Ingestion.TestCase.settings = settings(
