@@ -32,7 +32,10 @@ class LeaseLost(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a job, as long as `attempt` is the job's current one."""
+    """The right to work on a job, as long as `attempt` is the job's current one.
+
+    `alone`: nothing else is in hand in this process. `suspect`: nothing else may be.
+    """
 
     id: str
     kind: JobKind
@@ -43,6 +46,7 @@ class Claim:
     generation_id: str | None
     request_id: str | None = None
     alone: bool = False
+    suspect: bool = False
 
 
 def claim(
@@ -62,6 +66,7 @@ def claim(
     ordered = [rows[id_] for id_ in ids if id_ in rows]
     batch = _batch(ordered, beside=beside)
     at = moment(session)
+    suspects = {job.id for job in batch if job.alone}
     for job in batch:
         lifecycle.move(job, JobState.RUNNING)
         job.worker, job.attempt = worker, job.attempt + 1
@@ -80,6 +85,7 @@ def claim(
             j.generation_id,
             j.request_id,
             j.alone,
+            j.id in suspects,
         )
         for j in batch
     ]
@@ -203,7 +209,7 @@ def put_back(
     counts: bool = False,
     alone: bool = False,
 ) -> None:
-    """Queue the job again after `wait`, next time `alone` if it is under suspicion.
+    """Queue the job again after `wait`, next time `alone` if it is, or was before, under suspicion.
 
     `counts` says whether this attempt was the document's own fault; `reason` is a code and a sentence.
     """
@@ -211,7 +217,7 @@ def put_back(
     lifecycle.move(job, JobState.QUEUED)
     job.lease_until, job.not_before = None, moment(session) + wait
     job.failures += counts
-    job.alone = alone or counts
+    job.alone = alone or counts or held.suspect
     job.error_code, job.error_message = reason or (None, None)
 
 

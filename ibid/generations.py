@@ -122,11 +122,14 @@ def written(session: Session, collection_id: str) -> list[Generation]:
 
 
 def lock_collection(session: Session, collection_id: str) -> Collection:
-    """The collection's row, locked: publishing a version and switching a generation exclude each other."""
+    """The collection's row, locked: publishing a version and switching a generation exclude each other.
+
+    Not against rows that refer to it: their foreign keys would queue behind whoever waits for this lock.
+    """
     return session.scalars(
         select(Collection)
         .where(Collection.id == collection_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()
 

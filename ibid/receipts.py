@@ -53,7 +53,7 @@ class ChunkCounts:
 
 @dataclass(frozen=True, slots=True)
 class StageSeconds:
-    """Seconds of the document's own parse; the other stages are shared by the batch it was in."""
+    """Seconds of the document's own parse, or its share of one with others; the other stages are those of its batch."""
 
     parse: float | None = None
     chunk: float | None = None
@@ -111,8 +111,14 @@ def keep(version: Version, receipt: Receipt) -> None:
     version.receipt = kept
 
 
-def so_far(session: Session, version: Version, state: JobState, seconds: Mapping[str, float]) -> Receipt:
-    """The counts in the collection's active generation."""
+def so_far(
+    session: Session,
+    version: Version,
+    state: JobState,
+    seconds: Mapping[str, float],
+    report: ParseReport | None = None,
+) -> Receipt:
+    """The counts in the collection's active generation. `report` is that of the version's parse, if it is at hand."""
     document = session.get_one(Document, version.document_id)
     generation_id = session.get_one(Collection, document.collection_id).active_generation_id
     receipt = Receipt(
@@ -125,7 +131,7 @@ def so_far(session: Session, version: Version, state: JobState, seconds: Mapping
     parse = session.get(Parse, version.parse_key) if version.parse_key else None
     if parse is None:
         return receipt
-    report = decode_report(parse.layout)
+    report = report or decode_report(parse.layout)
     spent = {stage: round(value, 3) for stage, value in {"parse": parse.seconds, **seconds}.items()}
     return replace(
         receipt,

@@ -87,7 +87,9 @@ class Settings(BaseSettings):
         ge=1,
         description="uploads to a collection where so many jobs wait are refused for a while (429)",
     )
-    batch_documents: int = Field(16, ge=1, description="documents that one process claims at once, at most")
+    batch_documents: int = Field(
+        16, ge=1, description="documents of one batch, at most; a process has two of them in hand"
+    )
     lease_seconds: float = Field(
         20.0, gt=0, description="a worker that gave no sign of life for so long has lost its jobs"
     )

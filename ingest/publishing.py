@@ -1,4 +1,4 @@
-"""The end of an ingest: the version becomes what readers see, in one commit, once every generation holds it."""
+"""Publication: the version becomes what readers see, in one commit, once every generation holds it."""
 
 from collections.abc import Sequence
 from datetime import timedelta

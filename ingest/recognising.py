@@ -14,7 +14,7 @@ from ibid.db.tables import Parse, RecognisedRow, Version
 from ibid.errors import Invalid, Unavailable
 from ibid.layout import decode_report
 from ibid.settings import Settings
-from ibid.types import ReadBy
+from ibid.types import ParseReport, ReadBy
 from ingest.indexing import VersionGone
 from ingest.parsing import recognised
 from ingest.parsing.errors import OcrNotInstalled, ParserDied, Unreadable
@@ -120,16 +120,14 @@ def follow_up(tools: Tools, held: Claim) -> None:
         version = session.get(Version, held.version_id)
         if version is None:
             raise VersionGone("The document was deleted a moment ago.")
-        if is_due(session, tools.settings, version) and versions.recognise(session, version):
+        report = decode_report(session.get_one(Parse, version.parse_key).layout)
+        if is_due(tools.settings, version, report) and versions.recognise(session, version):
             claims.check(session, held)
 
 
-def is_due(session: Session, settings: Settings, version: Version) -> bool:
+def is_due(settings: Settings, version: Version, report: ParseReport) -> bool:
     """Whether pages of the version wait that are read here."""
-    if version.read_by != ReadBy.TEXT or not available(settings):
-        return False
-    layout = session.get_one(Parse, version.parse_key).layout
-    return bool(decode_report(layout).pages_waiting)
+    return version.read_by == ReadBy.TEXT and available(settings) and bool(report.pages_waiting)
 
 
 def note(settings: Settings, waiting: Sequence[int], *, read_next: bool) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from ibid.claims import Claim
 from ibid.db.tables import Blob, Parse, Version
 from ibid.errors import IbidError
+from ibid.media import UnsupportedType
 from ibid.types import ReadBy
 from ingest import scratch
 from ingest.parsing.registry import offer_for
@@ -46,14 +47,21 @@ def _shelves(tools: Tools, claims: Sequence[Claim]) -> dict[tuple[str, str], dic
         )
     )
     with tools.db.read() as session:
-        rows = session.execute(small).all()
+        rows = [row for row in session.execute(small) if _may_share(row[0].media_type)]
         keys = {version.id: parse_key(version, tools.settings) for version, _ in rows}
         known = set(session.scalars(select(Parse.key).where(Parse.key.in_(keys.values()))))
     shelves: dict[tuple[str, str], dict[Version, str]] = defaultdict(dict)
     for version, blob_key in rows:
-        if keys[version.id] not in known and version.media_type in offer_for(version.media_type).shared:
+        if keys[version.id] not in known:
             shelves[collections[version.id], version.media_type][version] = blob_key
     return shelves
+
+
+def _may_share(media_type: str) -> bool:
+    try:
+        return media_type in offer_for(media_type).shared
+    except UnsupportedType:  # of another release; its own read refuses it
+        return False
 
 
 def _read(tools: Tools, media_type: str, files: dict[Version, str]) -> dict[str, Ahead]:

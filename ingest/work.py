@@ -3,28 +3,26 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from datetime import timedelta
-from enum import Enum, auto
 from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, documents, generations, logs, metrics, receipts
+from ibid import claims, generations, logs, metrics
 from ibid.access import CollectionNotFound, DocumentNotFound
 from ibid.blobs.port import BlobMissing
 from ibid.claims import Claim, LeaseLost
-from ibid.db.tables import Document, Generation, Version
+from ibid.db.tables import Document, Generation
 from ibid.embedding.port import EmbedderUnavailable
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Forbidden, IbidError, Invalid, TooLarge
-from ibid.receipts import Receipt
-from ibid.types import JobKind, JobState
+from ibid.types import JobKind
 from ibid.vectors.errors import Fenced
 from ingest import (
+    ending,
     fetching,
     indexing,
     publishing,
@@ -37,6 +35,7 @@ from ingest import (
     unpacking,
 )
 from ingest.downloads import FetchFailed
+from ingest.ending import Outcome
 from ingest.indexing import Counts, Target, Text, VersionGone
 from ingest.parsing.errors import ParserDied, ParsersKilled
 from ingest.storing import Stored
@@ -67,8 +66,8 @@ def work(tools: Tools, claims: Sequence[Claim]) -> None:
 
 def ingest(tools: Tools, claims: Sequence[Claim]) -> None:
     """Take documents from bytes to what readers see; their texts share the encoder's batches."""
-    clock = Stopwatch()
     held = _read_all(tools, claims)
+    clock = Stopwatch()
     while held:
         with tools.db.read() as session:
             lacking = [
@@ -206,92 +205,12 @@ def _embed(tools: Tools, texts: dict[Target, list[Text]]) -> dict[Target, Counts
 
 def _publish(tools: Tools, held: Claim, stored: Sequence[Stored], clock: Stopwatch) -> bool:
     """Whether the claim is done with: live, or dropped. False: a generation appeared that lacks the version."""
-    outcome: list[_Outcome] = []
-    if not _attempt(tools, held, lambda t, c: outcome.append(_published(t, c, stored, clock))):
+    outcome: list[Outcome] = []
+    if not _attempt(tools, held, lambda t, c: outcome.append(ending.publish(t, c, stored, clock.seconds))):
         return True
-    if outcome[0] is _Outcome.LIVE:
-        _attempt(tools, held, lambda t, c: _finish(t, c, clock))
-    return outcome[0] is not _Outcome.LACKING
-
-
-class _Outcome(Enum):
-    """What became of a version: a generation lacks it, readers see it, and its job ended as well."""
-
-    LACKING = auto()
-    LIVE = auto()
-    ENDED = auto()
-
-
-def _published(tools: Tools, held: Claim, stored: Sequence[Stored], clock: Stopwatch) -> _Outcome:
-    """Publish, and in the same commit end the job of a first version that everybody may see: no point has to change."""
-    grace = None if tools.settings.standalone else timedelta(seconds=tools.settings.qdrant_timeout)
-    with storing.removed_if_gone(tools, stored), tools.db.begin() as session:
-        if not publishing.publish(session, held, stored, grace=grace):
-            return _Outcome.LACKING
-        version = session.get_one(Version, held.version_id)
-        alone = version.number == 1 and not session.get_one(Document, held.document_id).restricted
-        if not alone or recognising.is_due(session, tools.settings, version):
-            return _Outcome.LIVE
-        _end(session, tools, held, clock)
-    return _Outcome.ENDED
-
-
-def _finish(tools: Tools, held: Claim, clock: Stopwatch) -> None:
-    publishing.retire_points(tools, held)
-    recognising.follow_up(tools, held)
-    while not _ended(tools, held, clock, publishing.restrict_points(tools, held)):
-        continue  # the access list was changed while the points were given the former one
-
-
-def _ended(tools: Tools, held: Claim, clock: Stopwatch, granted: tuple[str, ...] | None) -> bool:
-    """End the job with its receipt, unless the document's access list is no longer the one its points have."""
-    with tools.db.begin() as session:
-        claims.check(session, held)
-        owner = session.get_one(Document, held.document_id)
-        if documents.grants(session, owner) != granted:
-            return False
-        _end(session, tools, held, clock)
-    return True
-
-
-def _end(session: Session, tools: Tools, held: Claim, clock: Stopwatch) -> None:
-    version = session.get_one(Version, held.version_id)
-    owner = session.get_one(Document, version.document_id)
-    if (seconds := _spent(session, owner, version, clock)) is not None:
-        receipts.keep(version, _receipt(session, tools, owner, version, seconds))
-    receipt = receipts.of(session, version)
-    waiting = receipt.pages.waiting
-    whole = receipt.whole and (not waiting or recognising.will_read(session, version))
-    state = JobState.SUCCEEDED if whole else JobState.PARTIALLY_SUCCEEDED
-    statistics = {"chunks": asdict(receipt.chunks), "warnings": list(receipt.warnings)}
-    claims.finish(session, held, state, statistics)
-    log.info("the job ends: %s", state)
-
-
-def _spent(
-    session: Session, owner: Document, version: Version, clock: Stopwatch
-) -> Mapping[str, float] | None:
-    """Seconds per stage for a receipt that is to be kept: the first, or one whose pictures may be read by now.
-
-    None for a job that only brought the points up to date.
-    """
-    if not version.receipt:
-        return clock.seconds
-    kept = receipts.of(session, version)
-    again = bool(kept.pages.waiting) and owner.current_version_id == version.id
-    return kept.seconds.of_stages() if again else None
-
-
-def _receipt(
-    session: Session, tools: Tools, owner: Document, version: Version, seconds: Mapping[str, float]
-) -> Receipt:
-    """With what the later steps have to add: files inside and pages that were not read."""
-    receipt = receipts.so_far(session, version, JobState.RUNNING, seconds)
-    unread = children.warnings(session, owner, version.parse_key or "")
-    waiting = receipt.pages.waiting
-    read_next = bool(waiting) and recognising.will_read(session, version)
-    left = recognising.note(tools.settings, waiting, read_next=read_next)
-    return replace(receipt, warnings=receipt.warnings + unread + left)
+    if outcome[0] is Outcome.LIVE:
+        _attempt(tools, held, lambda t, c: ending.finish(t, c, clock.seconds))
+    return outcome[0] is not Outcome.LACKING
 
 
 def _attempt(tools: Tools, held: Claim, step: Callable[[Tools, Claim], object]) -> bool:

@@ -23,7 +23,7 @@ from worker.postman import Postman
 log = logging.getLogger(__name__)
 
 LOOK_AROUND = 1.0
-"""Seconds after which a pulse notices that its time to stop is over."""
+"""Seconds after which a pulse notices that its time to stop is over, and an idle hand looks for work."""
 
 
 SHIFT = 60.0
@@ -116,29 +116,29 @@ class Crew:
         What still waits is announced before the work begins, so that idle crews take it; the last to claim tells nobody.
         """
         with self._hands:
-            batch = self._claim()
+            batch, more = self._claim()
             self._held += tuple(batch)
         try:
+            if more:
+                self.parts.nudge.send()
             yield batch
         finally:
             with self._hands:
                 self._held = tuple(held for held in self._held if held not in batch)
                 self._hands.notify_all()
 
-    def _claim(self) -> list[Claim]:
+    def _claim(self) -> tuple[list[Claim], bool]:
+        """A batch, and whether more waits."""
         if self.tools.stopping.is_set() or any(held.alone for held in self._held):
-            return []
+            return [], False
         limit, beside = self.parts.settings.batch_documents, bool(self._held)
         with self.parts.db.begin() as session:
             batch = claims.claim(session, self.name, lease=self._lease, limit=limit, beside=beside)
-            more = bool(batch) and claims.waiting(session)
-        if more:
-            self.parts.nudge.send()
-        return batch
+            return batch, bool(batch) and claims.waiting(session)
 
     def _return(self, batch: Sequence[Claim], *, counts: bool, reason: tuple[str, str]) -> None:
         """Put unfinished jobs back: those of a shared batch alone next time, a lone one with a failure counted."""
-        alone = len(batch) == 1
+        alone = all(held.alone for held in batch)
         for held in batch:
             with self.parts.db.begin() as session:
                 try:
@@ -173,7 +173,7 @@ class Crew:
     def _leave(self) -> None:
         """Put back what is still in hand and end this process: whoever told it to stop would kill it soon."""
         with self.parts.db.begin() as session:
-            for held in self._held:
+            for held in sorted(self._held, key=lambda held: held.id):  # one order for all who lock several
                 with suppress(claims.LeaseLost):
                     claims.put_back(session, held, wait=timedelta())
         log.warning("stopped in the middle of %d jobs, which are queued again", len(self._held))

@@ -200,7 +200,7 @@ class _Running:
         self._channel.sendall(request.to_line())
         outcome = json.loads(self._answers.readline())
         sizes = [int(size) for size in outcome.pop("bytes")]
-        if max(sizes, default=0) > request.limits.output_bytes:
+        if sum(sizes) > request.limits.output_bytes:
             raise ValueError("the answer is too long")
         bodies = [None if size < 0 else self._answers.read(size) for size in sizes]
         if any(body is not None and len(body) != size for body, size in zip(bodies, sizes, strict=True)):

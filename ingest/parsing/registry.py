@@ -25,7 +25,7 @@ class Offer:
 
     `revision` is raised when its output changes; `packages` are those whose versions change its output;
     for the media types in `programs` it starts other programs. Small files of those in `shared` may be read by one
-    process one after the other (decision record 0010): nothing looks at their bytes that they could take over.
+    process one after the other (decision record 0010): no parser written in C or C++ looks at them.
     With a `layout` it reads only where the setting `IBID_PDF_LAYOUT` asks for that one, and only if the `modules`
     that it needs are installed.
     """

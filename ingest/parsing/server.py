@@ -140,7 +140,7 @@ def _answered(
         ended = _in_child(request, folder, channel, parent)
         peak = ended.peak_bytes
         if request.beside:
-            return {"peak_bytes": peak}, _shared(folder, ended, 1 + len(request.beside))
+            return {"peak_bytes": peak}, _shared(folder, ended, request.limits, 1 + len(request.beside))
         return {"peak_bytes": peak}, [_result(_path(folder, 0), ended, request.limits)]
     except IbidError as error:
         return {"code": error.code, "message": error.message, "peak_bytes": peak}, []
@@ -313,11 +313,14 @@ def _result(path: Path, ended: _Ended, limits: Limits) -> bytes:
     raise _Told(json.loads(data[1:]))
 
 
-def _shared(folder: Path, ended: _Ended, count: int) -> list[bytes | None]:
+def _shared(folder: Path, ended: _Ended, limits: Limits, count: int) -> list[bytes | None]:
     """The documents that a child left which read several; what it met with one is found out by reading that alone."""
     if not ended.in_time or ended.status != 0:
         return [None] * count
-    read = [_path(folder, number).read_bytes() for number in range(count)]
+    paths = [_path(folder, number) for number in range(count)]
+    if sum(path.stat().st_size for path in paths) > limits.output_bytes:
+        return [None] * count
+    read = [path.read_bytes() for path in paths]
     return [data[1:] if data[:1] == _OK else None for data in read]
 
 

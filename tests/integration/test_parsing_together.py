@@ -124,6 +124,17 @@ class TestBatch:
         assert reader.shared == []
         assert sorted(reader.alone) == ["1.txt", "large.txt"]
 
+    def test_one_of_a_type_that_nobody_reads_costs_the_others_nothing(
+        self, shop: Shop, reader: Reader
+    ) -> None:
+        unknown, good = shop.upload("Note one.", "1.txt"), shop.upload("Note two.", "2.txt")
+        with shop.parts.db.begin() as session:
+            row = session.scalars(select(Version).where(Version.filename == "1.txt")).one()
+            row.media_type = "text/of-another-release"
+        shop.work()
+        assert shop.job(unknown.job_id).error_code == "unsupported_type"
+        assert shop.state(good.job_id) == JobState.SUCCEEDED
+
     def test_never_mixes_collections(self, shop: Shop, reader: Reader, parts: Parts, admin: Scope) -> None:
         first = shop.collection
         with parts.db.begin() as session:

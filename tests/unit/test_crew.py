@@ -179,6 +179,31 @@ class TestTakeShift:
         assert {shop.state(one.job_id) for one in good} == {JobState.SUCCEEDED}
         assert {shop.state(one.job_id) for one in bad} == {JobState.QUEUED}
 
+    def test_one_that_was_beside_others_is_not_blamed_for_a_bug(self, shop: Shop, crew: Crew) -> None:
+        for n in range(2):
+            shop.upload(f"Note {n}.", f"{n}.txt")
+        bad, met = shop.upload("bad", "bad.txt"), Event()
+
+        def before(text: str) -> None:
+            if text == "bad":
+                met.set()
+                raise ZeroDivisionError
+            assert met.wait(30)
+
+        shop.reader.before = before
+        assert crew.take_shift() is True
+        job = shop.job(bad.job_id)
+        assert (job.state, job.failures, job.alone) == (JobState.QUEUED, 0, True)
+
+    def test_is_held_while_others_are_called(self, shop: Shop, crew: Crew) -> None:
+        for n in range(3):
+            shop.upload(f"Note {n}.", f"{n}.txt")
+        held: list[int] = []
+        send = shop.parts.nudge.send
+        shop.parts.nudge.send = lambda: held.append(len(crew._held)) or send()
+        assert crew.take_batch() is True
+        assert held == [2]
+
     def test_told_to_stop_both_hands_put_down_what_they_have(self, shop: Shop, crew: Crew) -> None:
         accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(6)]
         shop.reader.before = lambda _: crew.drain()

@@ -435,6 +435,15 @@ class TestRecipe:
 
 
 class TestOvertaken:
+    def test_its_points_are_retired(self, shop: Shop) -> None:
+        first = shop.upload("The bridge is old.")
+        (held,) = shop.claim()
+        shop.upload("The bridge is new.")
+        shop.work()
+        work(shop.tools, [held])
+        assert shop.state(first.job_id) == JobState.SUCCEEDED
+        shop.agree()
+
     def test_before_it_was_seen_it_is_superseded_and_goes_in_the_end(self, shop: Shop) -> None:
         shop.upload("Version one.")
         (old,) = shop.claim()

@@ -95,6 +95,25 @@ class TestClaim:
         assert claim(db, beside=True) == []
         assert [c.id for c in claim(db)] == [id_]
 
+    def test_one_that_must_be_alone_stays_so_when_something_else_was_away(self, db: Database) -> None:
+        ids = {add(db) for _ in range(2)}
+        claim(db)
+        for id_ in ids:
+            expire(db, id_)
+        sweep(db)
+        (suspect,) = claim(db)
+        with db.begin() as session:
+            claims.put_back(session, suspect, wait=timedelta(), reason=("store_unavailable", "It is away."))
+        assert job(db, suspect.id).alone
+        assert {len(claim(db)), len(claim(db, "w2"))} == {1}, "neither shares a batch"
+
+    def test_one_that_was_alone_by_chance_need_not_be(self, db: Database) -> None:
+        id_ = add(db)
+        (held,) = claim(db)
+        with db.begin() as session:
+            claims.put_back(session, held, wait=timedelta())
+        assert (held.alone, held.suspect, job(db, id_).alone) == (True, False, False)
+
     def test_collections_take_turns(self, db: Database) -> None:
         many = [add(db, "col_many") for _ in range(10)]
         one = add(db, "col_one")
