@@ -1,28 +1,65 @@
-"""Chunks per second of a whole ingestion, from upload to succeeded, beside the encoder alone on the same texts."""
+"""Chunks per second of a whole ingestion, from upload to succeeded, beside the encoder alone on the same texts.
 
+With as many threads as cores, which is the default and makes the most chunks, the encoder shares its cores with all else
+that an ingestion does. So it is measured also with one thread less, where a core is left for that.
+"""
+
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.bench import Bench, Row, Target
+from benchmarks.bench import COLLECTION, Bench, Row, Target
 from benchmarks.ingesting import Ingested, ingest
 from benchmarks.reading import texts
+from benchmarks.server import Server
 
 STAGES = ("parse", "chunk", "embed", "index")
 
 
 BUSY = Target(0.85, "more")
 SAMPLE = 5  # of so many small documents one is given to the encoder alone
+FEWER = 1000  # small documents for the encoder with a thread less
 
 
 def measure(bench: Bench) -> list[Row]:
     """The encoder works on one half of the texts before the ingestion and on the other half after it."""
     server = bench.server
-    wanted = list(dict.fromkeys(text for pdf in bench.pdfs for text in texts(bench.encoder, *pdf)))
-    large = _compared(bench, wanted, lambda: bench.filled)
+    large = _compared(bench, _large(bench), lambda: bench.filled)
     sample = [text for file in bench.abstracts[::SAMPLE] for text in texts(bench.encoder, *file)]
     small = _compared(bench, sample, lambda: ingest(server, "abstracts", bench.abstracts))
-    return [*_rows("large documents", large, _stages(large.ingested)), *_rows("small documents", small, "")]
+    return [
+        *_rows("large documents", large, _stages(large.ingested)),
+        *_rows("small documents", small, ""),
+        *_with_a_core_left(bench),
+    ]
+
+
+def _with_a_core_left(bench: Bench) -> list[Row]:
+    """The same with a thread less than there are cores; nothing where there is one core."""
+    threads = len(os.sched_getaffinity(0)) - 1
+    if not threads:
+        return []
+    server = Server(bench.scratch / "core-left", {"EMBED_THREADS": str(threads)})
+    files = bench.abstracts[: bench.some(FEWER, 20)]
+    sample = [text for file in files[::SAMPLE] for text in texts(bench.encoder, *file)]
+    try:
+        server.start()
+        server.await_idle()
+        with bench.encoder_threads(threads):
+            large = _compared(bench, _large(bench), lambda: ingest(server, COLLECTION, bench.pdfs))
+            small = _compared(bench, sample, lambda: ingest(server, "abstracts", files))
+    finally:
+        server.kill()
+    name = f"{threads} of {threads + 1} cores"
+    return [
+        *_rows(f"large documents, encoder on {name}", large, ""),
+        *_rows(f"small documents, encoder on {name}", small, ""),
+    ]
+
+
+def _large(bench: Bench) -> list[str]:
+    return list(dict.fromkeys(text for pdf in bench.pdfs for text in texts(bench.encoder, *pdf)))
 
 
 @dataclass(frozen=True, slots=True)

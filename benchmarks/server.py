@@ -37,6 +37,7 @@ class Server:
     """The process tree of one data directory; it can be started again after `stop`."""
 
     folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
     key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -116,7 +117,11 @@ class Server:
             for name, value in os.environ.items()
             if not name.startswith("IBID_") or name in PASSED_ON
         }
-        own = {"DATA_DIR": str(self.folder / "data"), "PORT": str(self.port), "ADMIN_KEY": self.key}
+        own = self.settings | {
+            "DATA_DIR": str(self.folder / "data"),
+            "PORT": str(self.port),
+            "ADMIN_KEY": self.key,
+        }
         return kept | {f"IBID_{name}": value for name, value in own.items()}
 
 
