@@ -7,9 +7,7 @@ killed while it holds it would leave the others without work for ever.
 
 import logging
 import os
-import resource
 import signal
-import sys
 from typing import Any
 
 import billiard
@@ -29,7 +27,7 @@ from ibid.errors import Invalid
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
 from worker import lifeline, losses
-from worker.crew import Crew
+from worker.crew import Crew, peak_memory
 from worker.wiring import wire
 
 log = logging.getLogger(__name__)
@@ -49,8 +47,8 @@ class QueueHasOnePlace(Invalid):
 def work() -> None:
     """Look for waiting jobs, and work on them."""
     crews[0].take_shift()
-    if _alone() and _peak_memory() > settings.worker_memory_bytes:
-        log.warning("the worker has grown to %d MB and is started anew", _peak_memory() // 2**20)
+    if _alone() and peak_memory() > settings.worker_memory_bytes:
+        log.warning("the worker has grown to %d MB and is started anew", peak_memory() // 2**20)
         raise WorkerShutdown(0)
 
 
@@ -157,12 +155,6 @@ def _pool() -> dict[str, Any]:
 
 def _alone() -> bool:
     return str(app.conf.worker_pool) == "solo"
-
-
-def _peak_memory() -> int:
-    """The most memory that this process has had, in bytes, which is what Celery judges its children by, too."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import resource
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -69,7 +71,7 @@ class Crew:
         self.parts.close()
 
     def take_shift(self) -> bool:
-        """Work as long as jobs wait, `SHIFT` seconds or so; whether there was one.
+        """Work as long as jobs wait, `SHIFT` seconds or so, or until this process has grown; whether there was one.
 
         Two hands take batches: one reads or stores while the other's texts are at the encoder, which is to be busy.
         """
@@ -84,6 +86,8 @@ class Crew:
         while time.monotonic() < until:
             if self.take_batch():
                 taken = True
+                if peak_memory() > self.parts.settings.worker_memory_bytes:
+                    break
                 continue
             with self._hands:
                 if not self._held:
@@ -196,3 +200,9 @@ class Crew:
             due = not self._held and claims.waiting(session)
         if due:
             self.parts.nudge.send()
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes, which is what Celery judges its children by, too."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -195,6 +195,15 @@ class TestTakeShift:
         job = shop.job(bad.job_id)
         assert (job.state, job.failures, job.alone) == (JobState.QUEUED, 0, True)
 
+    def test_ends_when_the_process_has_grown(self, shop: Shop) -> None:
+        settings = shop.parts.settings.model_copy(update={"worker_memory_bytes": 1, "batch_documents": 1})
+        crew = Crew(replace(shop.parts, settings=settings), shop.tools)
+        accepted = [shop.upload(f"Note {n}.", f"{n}.txt") for n in range(4)]
+        assert crew.take_shift() is True
+        states = [shop.state(one.job_id) for one in accepted]
+        assert 1 <= states.count(JobState.SUCCEEDED) <= 2
+        assert set(states) == {JobState.SUCCEEDED, JobState.QUEUED}
+
     def test_is_held_while_others_are_called(self, shop: Shop, crew: Crew) -> None:
         for n in range(3):
             shop.upload(f"Note {n}.", f"{n}.txt")
