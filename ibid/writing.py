@@ -17,8 +17,11 @@ from ibid.db.session import Database, moment
 from ibid.db.tables import Lease
 from ibid.errors import IbidError, Unavailable
 
-LONGEST: Final = timedelta(seconds=90)
-"""More than any store's client waits for one call: what was sent before its writer died has arrived by then."""
+LONGEST: Final = timedelta(minutes=3)
+"""More than what is done under one lease may take: a look at the database, and then two calls to the store, or one that
+its client makes twice. A client waits for a call at most a minute (`Settings.qdrant_timeout`, `vectors.remote.TIMEOUT`),
+so what was sent before its writer died has arrived by then.
+"""
 _NAMES: Final = "points "
 
 
@@ -53,6 +56,11 @@ def check(session: Session, collection_id: str, document_id: str) -> None:
         raise StillWritten(
             "A reindex or a repair may be writing passages of the deleted document. It is forgotten after that."
         )
+
+
+def expire(session: Session) -> None:
+    """Remove the leases that ran out: of writers that were killed, or heard nothing more from the store."""
+    session.execute(delete(Lease).where(Lease.name.startswith(_NAMES), Lease.until <= moment(session)))
 
 
 def _free(db: Database, name: str) -> None:
