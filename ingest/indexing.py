@@ -180,7 +180,8 @@ def _parse(session: Session, version_id: str) -> Parse:
 def check_written(session: Session, generation_id: str) -> None:
     """Hold the generation against being given up until the transaction ends; raises `GenerationGone` if it was.
 
-    Locked in the order that everything keeps: collection, document, generation, job.
+    Everybody locks collection, then documents, then generation and jobs. These two in either order: who switches or gives
+    up a generation holds its collection first, as who publishes does, and all others only share it.
     """
     state = select(Generation.state).where(Generation.id == generation_id).with_for_update(read=True)
     if session.scalar(state) not in generations.WRITTEN:

@@ -257,10 +257,10 @@ def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
         tools.store.drop(id_)
     with tools.db.begin() as session:
         # Its access list stays: it says who may see this job.
-        session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
         session.execute(
             update(Collection).where(Collection.id == held.collection_id).values(name="", description="")
         )
+        session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
     return counts
 
 

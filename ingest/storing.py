@@ -119,7 +119,7 @@ def _remove_unknown(tools: Tools, target: Target, fence: Fence) -> None:
 
 
 def record(session: Session, stored: Iterable[Stored]) -> None:
-    """Say in SQL that versions are stored; raises `GenerationGone`. The document is locked, the job is locked next."""
+    """Say in SQL that versions are stored; raises `GenerationGone`. The document is locked already."""
     for each in sorted(stored, key=lambda each: each.target.generation.id):
         check_written(session, each.target.generation.id)
         row = Indexing(
