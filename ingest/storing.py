@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 
 from ibid import claims, generations, points, versions, writing
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Version
+from ibid.db.tables import ChunkRow, Embedding, Generation, Indexing
 from ibid.errors import Unavailable
 from ibid.types import JobKind
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.port import ANYONE, Fence, Point, PointPayload
-from ingest.indexing import Counts, GenerationGone, Target, VersionGone, batches, check_written, found, living
+from ingest import standing
+from ingest.indexing import Counts, Target, batches
+from ingest.standing import GenerationGone, VersionGone
 from ingest.tools import Tools
 
 POINT_BATCH = 256
@@ -53,7 +55,7 @@ def _recorded(tools: Tools, stored: Stored) -> bool:
     target = stored.target
     tools.store.sync(target.generation.id)
     with removed_if_gone(tools, [stored]), tools.db.begin(durable=False) as session:
-        now_said = points.payload(session, *living(session, target.version_id))
+        now_said = points.payload(session, *standing.living(session, target.version_id))
         if not stored.said <= {now_said}:
             return False
         record(session, [stored])
@@ -97,7 +99,7 @@ def _upsert(tools: Tools, target: Target, batch: Sequence[Point], fence: Fence) 
         return
     with writing.points(tools.db, batch[0].payload.document_id):
         with tools.db.begin(durable=False) as session:
-            living(session, target.version_id)
+            standing.living(session, target.version_id)
         tools.store.upsert(target.generation.id, batch, fence=fence)
 
 
@@ -121,7 +123,7 @@ def _remove_unknown(tools: Tools, target: Target, fence: Fence) -> None:
 def record(session: Session, stored: Iterable[Stored]) -> None:
     """Say in SQL that versions are stored; raises `GenerationGone`. The document is locked already."""
     for each in sorted(stored, key=lambda each: each.target.generation.id):
-        check_written(session, each.target.generation.id)
+        standing.check_written(session, each.target.generation.id)
         row = Indexing(
             generation_id=each.target.generation.id,
             version_id=each.target.version_id,
@@ -194,14 +196,9 @@ def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None
 
 def _wanted(tools: Tools, version_id: str) -> PointPayload | None:
     """What the version's points are to say; None if its document was deleted."""
-    both = (
-        select(Version, Document)
-        .join(Document, Document.id == Version.document_id)
-        .where(Version.id == version_id, Document.deleted_at.is_(None))
-    )
     with tools.db.read() as session:
-        row = session.execute(both).one_or_none()
-        return points.payload(session, *row) if row is not None else None
+        both = standing.find(session, version_id)
+        return points.payload(session, *both) if both is not None else None
 
 
 def _holds_others(session: Session, generation_id: str, version_ids: Sequence[str]) -> bool:
@@ -220,7 +217,7 @@ def _points(tools: Tools, target: Target) -> Iterator[list[Point]]:
     after, more = -1, True
     while more:
         with tools.db.read() as session:
-            version, document = found(session, target.version_id)
+            version, document = standing.found(session, target.version_id)
             if not claims.may_write(session, target.held.id, target.held.attempt):
                 raise claims.LeaseLost(
                     f"Attempt {target.held.attempt} of job {target.held.id} is over; its points are not written."
