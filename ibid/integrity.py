@@ -202,17 +202,25 @@ def _being_read(session: Session, document_ids: set[str]) -> set[str]:
 def _repair(parts: Parts, generation: Generation, orphans: list[str], wrong: list[str]) -> None:
     if orphans := _without_given_up(parts, orphans):
         parts.store.delete(generation.id, point_ids=orphans)
-    if wrong:
-        made = _points(parts, generation, wrong)
-        with writing.points(parts.db, generation.collection_id):
-            living = _living(
-                parts, generation, wrong
-            )  # some may have been deleted since the points were made
-            parts.store.upsert(generation.id, [point for point in made if point.id in living])
-            parts.store.sync(generation.id)
-        # The lease runs out also while this process is suspended.
-        if deleted := living - _living(parts, generation, wrong):
-            parts.store.delete(generation.id, point_ids=sorted(deleted))
+    while wrong:
+        wrong = _written_anew(parts, generation, wrong)
+
+
+def _written_anew(parts: Parts, generation: Generation, wrong: list[str]) -> list[str]:
+    """Write points as SQL has them; gives those of which it says something else by now.
+
+    Who changed an access list meanwhile has brought it to the points before they were written.
+    """
+    made = _points(parts, generation, wrong)
+    with writing.points(parts.db, generation.collection_id):
+        living = _living(parts, generation, wrong)  # some may have been deleted since the points were made
+        parts.store.upsert(generation.id, [point for point in made if point.id in living])
+        parts.store.sync(generation.id)
+    after = _living(parts, generation, wrong)
+    # The lease runs out also while this process is suspended.
+    if deleted := living.keys() - after.keys():
+        parts.store.delete(generation.id, point_ids=sorted(deleted))
+    return [point.id for point in made if point.id in after and not after[point.id].agrees(point.payload)]
 
 
 def _without_given_up(parts: Parts, orphans: list[str]) -> list[str]:
@@ -224,9 +232,9 @@ def _without_given_up(parts: Parts, orphans: list[str]) -> list[str]:
     return [id_ for id_ in orphans if id_ not in jobs_see_to]
 
 
-def _living(parts: Parts, generation: Generation, ids: Sequence[str]) -> set[str]:
+def _living(parts: Parts, generation: Generation, ids: Sequence[str]) -> dict[str, _Chunk]:
     with parts.db.read() as session:
-        return set(_known(session, generation.id, ids))
+        return _known(session, generation.id, ids)
 
 
 def _points(parts: Parts, generation: Generation, ids: Sequence[str]) -> list[Point]:

@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     )
     qdrant_url: str = Field("", description="a Qdrant server; unset: Qdrant Edge in the data directory")
     qdrant_api_key: SecretStr | None = Field(None, description="the Qdrant server's key")
-    qdrant_timeout: float = Field(10.0, gt=0, description="seconds one call to a Qdrant server may take")
+    qdrant_timeout: float = Field(
+        10.0, gt=0, le=60, description="seconds one call to a Qdrant server may take, 60 at most"
+    )
     blobs_url: str = Field("", description="`s3://bucket/prefix`; unset: a folder of the data directory")
     s3_endpoint: str = Field(
         "", description="the address of an S3-compatible server; unset: the vendor's own"

@@ -6,10 +6,10 @@ Passages of superseded ones are kept for readers of the past for the retention t
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from ibid import access, documents, jobs, uploads
+from ibid import access, documents, jobs, uploads, writing
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Document, Indexing, Job, Parse, Version
 from ibid.errors import Conflict
@@ -49,8 +49,9 @@ def text(session: Session, scope: Scope, document_id: str, number: int) -> str:
 
 def expire(session: Session, *, kept: timedelta) -> int:
     """Queue the removal of passages of versions that were superseded long enough ago; gives how many versions."""
-    stored = select(Indexing.version_id).where(Indexing.version_id == Version.id)
-    return len(_clear(session, Version.live_to < now() - kept, stored.exists()))
+    stored = exists().where(Indexing.version_id == Version.id)
+    cut = exists().where(ChunkRow.version_id == Version.id)  # they go last
+    return len(_clear(session, Version.live_to < now() - kept, or_(stored, cut)))
 
 
 def clear_cancelled(session: Session) -> int:
@@ -70,6 +71,17 @@ def clear_given_up(session: Session, chunk_ids: Sequence[str]) -> set[str]:
     return set(session.scalars(select(Version.id).where(given_up(), cut)))
 
 
+def clear_late(session: Session, version_id: str) -> None:
+    """Queue the removal of what a late writer may have left of a version, if that was given up: also beside another one."""
+    owner = (
+        select(Document)
+        .join(Version, Version.document_id == Document.id)
+        .where(Version.id == version_id, given_up(), Document.deleted_at.is_(None))
+    )
+    if (found := session.scalar(owner)) is not None:
+        jobs.enqueue(session, JobKind.PURGE, found.collection_id, document_id=found.id, version_id=version_id)
+
+
 def given_up() -> ColumnElement[bool]:
     """Predicate on `Version`: nobody ever saw it, and its job has ended. One that is being read or reindexed is not."""
     ended = exists().where(Job.id == Version.job_id, Job.state.in_(TERMINAL))
@@ -77,11 +89,13 @@ def given_up() -> ColumnElement[bool]:
 
 
 def is_being_cleared(session: Session, version_id: str | None) -> bool:
-    """Whether a worker is removing the version's passages."""
+    """Whether a worker is removing the version's passages, or one whose attempt is over may yet be removing points."""
     clearing = select(Job.id).where(
         Job.version_id == version_id, Job.kind == JobKind.PURGE, Job.state == JobState.RUNNING
     )
-    return session.scalar(clearing.limit(1)) is not None
+    if session.scalar(clearing.limit(1)) is not None:
+        return True
+    return version_id is not None and writing.under_way(session, version_id)
 
 
 def _clear(session: Session, *those: ColumnElement[bool]) -> set[str]:

@@ -1,7 +1,9 @@
-"""Points written beside a document's own job, by a reindex or a repair: a deletion waits until such a write is over.
+"""Points written or removed beside a document's own job: who would undo or be undone by it waits until that is over.
 
-The writer holds a lease from before it looks whether the document lives until what it wrote is there. A deletion looks
-for leases after its commit. So one of the two sees the other, and no point comes after the deletion's scan.
+A reindex or a repair holds a lease from before it looks whether the document lives until what it wrote is there. A
+deletion looks for leases after its commit. So one of the two sees the other, and no point comes after the deletion's
+scan. In the same way a job that removes what was left of a version holds one from before it looks whether that is still
+its work until the points are gone, and who tries the version again looks for leases before anything else.
 """
 
 from collections.abc import Iterator
@@ -17,8 +19,11 @@ from ibid.db.session import Database, moment
 from ibid.db.tables import Lease
 from ibid.errors import IbidError, Unavailable
 
-LONGEST: Final = timedelta(seconds=90)
-"""More than any store's client waits for one call: what was sent before its writer died has arrived by then."""
+LONGEST: Final = timedelta(minutes=3)
+"""More than what is done under one lease may take: a look at the database, and then two calls to the store, or one that
+its client makes twice. A client waits for a call at most a minute (`Settings.qdrant_timeout`, `vectors.remote.TIMEOUT`),
+so what was sent before its writer died has arrived by then.
+"""
 _NAMES: Final = "points "
 
 
@@ -30,7 +35,10 @@ class StillWritten(Unavailable):
 
 @contextmanager
 def points(db: Database, of: str) -> Iterator[None]:
-    """Hold a lease on writing points of a document, or of any document of a collection, while the block looks and writes."""
+    """Hold a lease on points while the block looks and then writes or removes them.
+
+    `of` is a document, a collection for any of its documents, or a version.
+    """
     name = f"{_NAMES}{of} {uuid4().hex[:12]}"
     with db.begin(durable=False) as session:
         session.add(Lease(name=name, owner="", until=moment(session) + LONGEST))
@@ -46,13 +54,22 @@ def points(db: Database, of: str) -> Iterator[None]:
 
 def check(session: Session, collection_id: str, document_id: str) -> None:
     """Raise `StillWritten` while somebody may be writing points of the deleted document."""
-    ours = or_(*(Lease.name.startswith(f"{_NAMES}{of} ") for of in (document_id, collection_id)))
-    at = moment(session)
-    session.execute(delete(Lease).where(ours, Lease.until <= at))  # of writers that were killed
-    if session.scalar(select(Lease.name).where(ours).limit(1)) is not None:
+    if under_way(session, document_id, collection_id):
         raise StillWritten(
             "A reindex or a repair may be writing passages of the deleted document. It is forgotten after that."
         )
+
+
+def under_way(session: Session, *of: str) -> bool:
+    """Whether somebody may be writing or removing points of these."""
+    theirs = or_(*(Lease.name.startswith(f"{_NAMES}{each} ") for each in of))
+    held = select(Lease.name).where(theirs, Lease.until > moment(session))
+    return session.scalar(held.limit(1)) is not None
+
+
+def expire(session: Session) -> None:
+    """Remove the leases that ran out: of writers that were killed, or heard nothing more from the store."""
+    session.execute(delete(Lease).where(Lease.name.startswith(_NAMES), Lease.until <= moment(session)))
 
 
 def _free(db: Database, name: str) -> None:

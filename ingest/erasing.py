@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from ibid import families, forgetting, removal, replies, resumable, strays, uploads, withdrawal
+from ibid import claims, families, forgetting, removal, replies, resumable, strays, uploads, withdrawal
 from ibid.claims import Claim
 from ibid.db.tables import (
     AttachmentRow,
@@ -31,7 +31,7 @@ def erase(tools: Tools, held: Claim, traces: Traces, generations: Iterable[str])
     row goes before the row or with it.
     """
     _erase_points(tools, held, traces.document_id, generations)
-    forget_chunks(tools, ChunkRow.version_id.in_(traces.versions), (held, traces.document_id))
+    forget_chunks(tools, held, ChunkRow.version_id.in_(traces.versions), traces.document_id)
     with tools.db.begin() as session:
         forgetting.count(session, held, traces.document_id, _erase_rows(tools, session, traces))
     erased = uploads.erase(tools.db, tools.blobs, set(traces.blobs))
@@ -43,15 +43,17 @@ def erase(tools: Tools, held: Claim, traces: Traces, generations: Iterable[str])
 
 
 def forget_chunks(
-    tools: Tools, those: ColumnElement[bool], noted: tuple[Claim, str] | None = None
+    tools: Tools, held: Claim, those: ColumnElement[bool], document_id: str | None = None
 ) -> dict[str, int]:
     """Remove chunks, and in the same transaction each vector that no other chunk needs: killed in between, none stays.
 
-    An ingest that lost a vector this way makes it again. `noted` is the deletion and the document that they count for.
+    An ingest that lost a vector this way makes it again. They count for the deletion of a document, if one is given.
+    Raises `LeaseLost` once the attempt is over: by then the chunks may be those of another try.
     """
     removed = {"chunks": 0, "embeddings": 0}
     while True:
         with tools.db.begin() as session:
+            claims.check(session, held)
             rows = session.execute(
                 select(ChunkRow.id, ChunkRow.embedding_key).where(those).order_by(ChunkRow.id).limit(ROWS)
             ).all()
@@ -61,8 +63,9 @@ def forget_chunks(
             needed = exists().where(ChunkRow.embedding_key == Embedding.key)
             unused = delete(Embedding).where(Embedding.key.in_({key for _, key in rows}), ~needed)
             gone = len(session.scalars(unused.returning(Embedding.key)).all())
-            if noted is not None:
-                forgetting.count(session, *noted, {"chunks": len(rows), "embeddings": gone})
+            if document_id is not None:
+                counts = {"chunks": len(rows), "embeddings": gone}
+                forgetting.count(session, held, document_id, counts)
         removed["embeddings"] += gone
         removed["chunks"] += len(rows)
 

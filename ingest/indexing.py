@@ -14,41 +14,23 @@ from ibid import claims, fingerprints, generations
 from ibid.claims import Claim
 from ibid.db.tables import (
     ChunkRow,
-    Document,
     Embedding,
     Generation,
     GenerationLanguage,
     Parse,
-    Version,
 )
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
-from ibid.errors import Conflict
 from ibid.layout import decode_layout
 from ibid.types import Chunk, JobKind, Parsed
+from ingest import standing
 from ingest.chunking import chunk
 from ingest.parsing.languages import Told
 from ingest.tools import Tools
 
 ENCODE_BATCH = 128
 T = TypeVar("T")
-
-
-class VersionGone(Conflict):
-    """The version's document was deleted in the meantime; what was stored of it is removed again."""
-
-    code = "version_gone"
-
-
-class GenerationGone(Conflict):
-    """The generation was given up in the meantime; the next attempt leaves it out."""
-
-    code = "generation_gone"
-
-    def __init__(self, generation_id: str) -> None:
-        super().__init__(f"Generation {generation_id} was given up; nothing is stored in it any more.")
-        self.generation_id = generation_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +69,8 @@ def cut(tools: Tools, target: Target) -> list[Text]:
     texts = [_text(embedder, made) for made in chunks]
     told = Told(layout.report.languages)
     with tools.db.begin(durable=False) as session:
-        living(session, target.version_id)
-        check_written(session, target.generation.id)
+        standing.living(session, target.version_id)
+        standing.check_written(session, target.generation.id)
         _report(session, target.held, "chunking", len(chunks))
         session.execute(
             delete(ChunkRow).where(
@@ -141,26 +123,6 @@ def _known_keys(tools: Tools, keys: Iterable[str]) -> set[str]:
     return known
 
 
-def living(session: Session, version_id: str) -> tuple[Version, Document]:
-    """The version and its document, locked against a delete until the transaction ends; else `VersionGone`."""
-    return found(session, version_id, lock=True)
-
-
-def found(session: Session, version_id: str, *, lock: bool = False) -> tuple[Version, Document]:
-    """The version and its document; raises `VersionGone` if that was deleted."""
-    both = (
-        select(Version, Document)
-        .join(Document, Document.id == Version.document_id)
-        .where(Version.id == version_id, Document.deleted_at.is_(None))
-    )
-    if lock:
-        both = both.with_for_update(of=Document, read=True)
-    row = session.execute(both).one_or_none()
-    if row is None:
-        raise VersionGone("The document was deleted while it was being stored.")
-    return row[0], row[1]
-
-
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of at most `size`."""
     iterator = iter(items)
@@ -169,22 +131,8 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _parse(session: Session, version_id: str) -> Parse:
-    found = session.scalar(
-        select(Parse).join(Version, Version.parse_key == Parse.key).where(Version.id == version_id)
-    )
-    if found is None:
-        raise VersionGone("The document was deleted while it was being stored.")
-    return found
-
-
-def check_written(session: Session, generation_id: str) -> None:
-    """Hold the generation against being given up until the transaction ends; raises `GenerationGone` if it was.
-
-    Locked in the order that everything keeps: collection, document, generation, job.
-    """
-    state = select(Generation.state).where(Generation.id == generation_id).with_for_update(read=True)
-    if session.scalar(state) not in generations.WRITTEN:
-        raise GenerationGone(generation_id)
+    version, _ = standing.found(session, version_id)
+    return session.get_one(Parse, version.parse_key)
 
 
 def _report(session: Session, held: Claim, stage: str, chunks: int) -> None:

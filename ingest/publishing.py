@@ -12,7 +12,7 @@ from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
 from ibid.vectors.port import Fence
 from ingest import storing
-from ingest.indexing import VersionGone
+from ingest.standing import VersionGone
 from ingest.storing import Stored
 from ingest.tools import Tools
 

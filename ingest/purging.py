@@ -92,14 +92,15 @@ def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str
         claims.progress(session, held, "removing")
         session.execute(delete(Indexing).where(Indexing.generation_id == generation_id))
         session.execute(update(Generation).where(Generation.id == generation_id).values(state="dropped"))
-    return {"generations": 1} | forget_chunks(tools, ChunkRow.generation_id == generation_id)
+    return {"generations": 1} | forget_chunks(tools, held, ChunkRow.generation_id == generation_id)
 
 
 def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]:
     """Remove the passages of a version that was superseded, or given up before anybody saw it.
 
     The text of a superseded one stays, so that answers which cite it can be read. Who tries one that was given up again
-    waits while this goes on, and what began before this did is left alone.
+    waits while this goes on, and what began before this did is left alone: nothing is removed without a look whether
+    the attempt goes on, and what SQL says is stored goes first, so that a try after a crash in here stores it again.
     """
     with tools.db.begin() as session:
         claims.progress(session, held, "removing")
@@ -108,13 +109,15 @@ def _purge_version(tools: Tools, held: Claim, version_id: str) -> dict[str, Any]
         )
         if session.scalar(over) is None:
             return {}
-        written = {generation.id for generation in generations.written(session, held.collection_id)}
-    for generation_id in tools.store.generations().intersection(written):
-        fence = Fence(held.id, held.attempt)
-        tools.store.delete(generation_id, version_id=version_id, fence=fence)
-    with tools.db.begin() as session:
         session.execute(delete(Indexing).where(Indexing.version_id == version_id))
-    return dict(forget_chunks(tools, ChunkRow.version_id == version_id))
+        written = {generation.id for generation in generations.written(session, held.collection_id)}
+    fence = Fence(held.id, held.attempt)
+    for generation_id in sorted(tools.store.generations().intersection(written)):
+        with writing.points(tools.db, version_id):
+            with tools.db.begin(durable=False) as session:
+                claims.check(session, held)
+            tools.store.delete(generation_id, version_id=version_id, fence=fence)
+    return dict(forget_chunks(tools, held, ChunkRow.version_id == version_id))
 
 
 def _forget(tools: Tools, held: Claim) -> dict[str, Any]:
@@ -254,10 +257,10 @@ def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
         tools.store.drop(id_)
     with tools.db.begin() as session:
         # Its access list stays: it says who may see this job.
-        session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
         session.execute(
             update(Collection).where(Collection.id == held.collection_id).values(name="", description="")
         )
+        session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
     return counts
 
 

@@ -15,12 +15,12 @@ from ibid.errors import Invalid, Unavailable
 from ibid.layout import decode_report
 from ibid.settings import Settings
 from ibid.types import ParseReport, ReadBy
-from ingest.indexing import VersionGone
 from ingest.parsing import recognised
 from ingest.parsing.errors import OcrNotInstalled, ParserDied, Unreadable
 from ingest.parsing.ocr_report import listed
 from ingest.parsing.recognised import RecognisedPage
 from ingest.parsing.registry import ocr_installed
+from ingest.standing import VersionGone
 from ingest.tools import Tools
 
 SLICE: Final = 20.0

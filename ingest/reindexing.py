@@ -8,7 +8,8 @@ from ibid.claims import Claim
 from ibid.db.tables import Generation, Version
 from ibid.types import JobState
 from ingest import indexing, storing
-from ingest.indexing import Target, VersionGone
+from ingest.indexing import Target
+from ingest.standing import VersionGone
 from ingest.tools import Tools
 
 BATCH = 8

@@ -8,14 +8,16 @@ import numpy as np
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from ibid import claims, points, writing
+from ibid import claims, generations, points, versions, writing
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Embedding, Generation, Indexing
 from ibid.errors import Unavailable
 from ibid.types import JobKind
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.port import Fence, Point
-from ingest.indexing import Counts, GenerationGone, Target, VersionGone, batches, check_written, found, living
+from ibid.vectors.port import ANYONE, Fence, Point, PointPayload
+from ingest import standing
+from ingest.indexing import Counts, Target, batches
+from ingest.standing import GenerationGone, VersionGone
 from ingest.tools import Tools
 
 POINT_BATCH = 256
@@ -29,22 +31,36 @@ class VectorsMissing(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A target whose points are written, as many as SQL has chunks."""
+    """A target whose points are written, as many as SQL has chunks; `said` is what they say of the version."""
 
     target: Target
     counts: Counts
     points: int
+    said: frozenset[PointPayload]
 
 
 def store(tools: Tools, target: Target, counts: Counts) -> None:
-    """Write the version's points, make them durable, and record that they are there."""
+    """Write the version's points, make them durable, and record that they are there.
+
+    Again, for as long as the access list or the version's end was changed meanwhile: who brought that to the points may
+    have been there before them.
+    """
     prepare(tools, target.generation, [target.version_id])
-    stored = write(tools, target, counts)
+    while not _recorded(tools, write(tools, target, counts)):
+        continue
+
+
+def _recorded(tools: Tools, stored: Stored) -> bool:
+    """Whether the points say of the version what SQL says; then they are recorded."""
+    target = stored.target
     tools.store.sync(target.generation.id)
     with removed_if_gone(tools, [stored]), tools.db.begin(durable=False) as session:
-        living(session, target.version_id)
+        now_said = points.payload(session, *standing.living(session, target.version_id))
+        if not stored.said <= {now_said}:
+            return False
         record(session, [stored])
         claims.check(session, target.held)
+    return True
 
 
 def prepare(tools: Tools, generation: Generation, version_ids: Sequence[str]) -> None:
@@ -61,17 +77,19 @@ def prepare(tools: Tools, generation: Generation, version_ids: Sequence[str]) ->
 def write(tools: Tools, target: Target, counts: Counts) -> Stored:
     """Write the version's points, and see that there are as many as SQL has chunks."""
     fence = Fence(target.held.id, target.held.attempt)
-    total = 0
-    for batch in _points(tools, target):
-        _upsert(tools, target, batch, fence)
-        total += len(batch)
+    total, said = 0, set[PointPayload]()
+    with _put_right_if_over(tools, [target]):
+        for batch in _points(tools, target):
+            _upsert(tools, target, batch, fence)
+            total += len(batch)
+            said.add(batch[0].payload)
     stored = tools.store.count(target.generation.id, version_id=target.version_id)
     if stored != total:
         _remove_unknown(tools, target, fence)
         raise StoreUnavailable(
             f"The vector store holds {stored} of {total} chunks. The job will be tried again."
         )
-    return Stored(target, counts, stored)
+    return Stored(target, counts, stored, frozenset(said))
 
 
 def _upsert(tools: Tools, target: Target, batch: Sequence[Point], fence: Fence) -> None:
@@ -81,7 +99,7 @@ def _upsert(tools: Tools, target: Target, batch: Sequence[Point], fence: Fence) 
         return
     with writing.points(tools.db, batch[0].payload.document_id):
         with tools.db.begin(durable=False) as session:
-            living(session, target.version_id)
+            standing.living(session, target.version_id)
         tools.store.upsert(target.generation.id, batch, fence=fence)
 
 
@@ -103,9 +121,9 @@ def _remove_unknown(tools: Tools, target: Target, fence: Fence) -> None:
 
 
 def record(session: Session, stored: Iterable[Stored]) -> None:
-    """Say in SQL that versions are stored; raises `GenerationGone`. The document is locked, the job is locked next."""
+    """Say in SQL that versions are stored; raises `GenerationGone`. The document is locked already."""
     for each in sorted(stored, key=lambda each: each.target.generation.id):
-        check_written(session, each.target.generation.id)
+        standing.check_written(session, each.target.generation.id)
         row = Indexing(
             generation_id=each.target.generation.id,
             version_id=each.target.version_id,
@@ -119,16 +137,68 @@ def record(session: Session, stored: Iterable[Stored]) -> None:
 
 @contextmanager
 def removed_if_gone(tools: Tools, stored: Sequence[Stored]) -> Iterator[None]:
-    """What is stored goes again if the block finds its document deleted or its generation given up."""
+    """What is stored goes again if the block finds its document deleted or its generation given up.
+
+    If it finds only its attempt over, the store is made to say what SQL says by then.
+    """
     try:
-        yield
-    except VersionGone:
-        for each in stored:
-            tools.store.delete(each.target.generation.id, version_id=each.target.version_id)
-        raise
+        with _put_right_if_over(tools, [each.target for each in stored]):
+            yield
     except GenerationGone as error:
         tools.store.drop(error.generation_id)
         raise
+
+
+@contextmanager
+def _put_right_if_over(tools: Tools, targets: Sequence[Target]) -> Iterator[None]:
+    """If the block finds a document deleted or its attempt over, what was written late is made to be as SQL says."""
+    try:
+        yield
+    except (VersionGone, claims.LeaseLost):
+        for target in targets:
+            _put_right(tools, target)
+        raise
+
+
+def _put_right(tools: Tools, target: Target) -> None:
+    """Where no store's owner refuses late points, these may be of what is gone, or say what no longer holds.
+
+    Looks in all generations, since an ingest that is over in one of them does not come to the end of the others.
+    """
+    with tools.db.begin(durable=False) as session:
+        kept = {each.id for each in generations.written(session, target.generation.collection_id)}
+        versions.clear_late(session, target.version_id)
+    if target.generation.id not in kept:
+        tools.store.drop(target.generation.id)
+    for generation_id in sorted(tools.store.generations().intersection(kept)):
+        _bring_up_to_date(tools, generation_id, target.version_id)
+
+
+def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None:
+    """Give the version's points its present access list and end; they go if its document was deleted.
+
+    Looks again after it wrote, until SQL says the same.
+    """
+    done: PointPayload | None = None
+    while True:
+        wanted = _wanted(tools, version_id)
+        if wanted is None:
+            tools.store.delete(generation_id, version_id=version_id)
+            return
+        if wanted == done:
+            return
+        if wanted.access != (ANYONE,):  # what is open was never anything else
+            tools.store.restrict(generation_id, wanted.document_id, wanted.access)
+        if wanted.live_to is not None:
+            tools.store.supersede(generation_id, version_id, wanted.live_to)
+        done = wanted
+
+
+def _wanted(tools: Tools, version_id: str) -> PointPayload | None:
+    """What the version's points are to say; None if its document was deleted."""
+    with tools.db.read() as session:
+        both = standing.find(session, version_id)
+        return points.payload(session, *both) if both is not None else None
 
 
 def _holds_others(session: Session, generation_id: str, version_ids: Sequence[str]) -> bool:
@@ -147,7 +217,7 @@ def _points(tools: Tools, target: Target) -> Iterator[list[Point]]:
     after, more = -1, True
     while more:
         with tools.db.read() as session:
-            version, document = found(session, target.version_id)
+            version, document = standing.found(session, target.version_id)
             if not claims.may_write(session, target.held.id, target.held.attempt):
                 raise claims.LeaseLost(
                     f"Attempt {target.held.attempt} of job {target.held.id} is over; its points are not written."

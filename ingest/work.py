@@ -36,8 +36,9 @@ from ingest import (
 )
 from ingest.downloads import FetchFailed
 from ingest.ending import Outcome
-from ingest.indexing import Counts, Target, Text, VersionGone
+from ingest.indexing import Counts, Target, Text
 from ingest.parsing.errors import ParserDied, ParsersKilled
+from ingest.standing import VersionGone
 from ingest.storing import Stored
 from ingest.tools import Stopping, Tools
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from ibid import arrivals, claims, generations, keys, outbox, replies, resumable, uploads, versions
+from ibid import arrivals, claims, generations, keys, outbox, replies, resumable, uploads, versions, writing
 from ibid.bootstrap import Parts
 from retrieval import records
 
@@ -21,6 +21,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
         replies.expire(session, moment)
         keys.expire(session, moment)
         outbox.expire(session, moment)
+        writing.expire(session)
         unreferenced = arrivals.expire(session, kept=timedelta(hours=settings.upload_expiry_hours))
         session.flush()
         unreferenced |= uploads.orphans(session)

@@ -1,4 +1,4 @@
-"""PostgreSQL locks rows: collection, document, generation, job, in this order everywhere, so that nobody waits in a ring."""
+"""PostgreSQL locks rows: collection, documents, then generation and jobs everywhere, so that nobody waits in a ring."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from ibid import generations, keys, replies, uploads
+from ibid import generations, keys, leases, replies, uploads, writing
 from ibid.bootstrap import Parts, open_parts
 from ibid.clock import now
-from ibid.db.tables import Answer, Blob, Generation, Job, Reindex, SavedReply, WebToken
+from ibid.db.tables import Answer, Blob, Generation, Job, Lease, Reindex, SavedReply, WebToken
 from ibid.types import JobKind, JobState, Scope
+from ibid.vectors.errors import StoreUnavailable
 from retrieval import records
 from tests.unit.shop import FACTS, Shop
 from worker import housekeeping
@@ -161,6 +162,20 @@ class TestKeptLongEnough:
         sweep(shop)
         assert shop.count(Blob) == 0
         assert not shop.parts.blobs.exists(key)
+
+    def test_rights_to_write_points_go_that_nobody_gave_back(self, shop: Shop) -> None:
+        """Of a writer that was killed, or lost the store; those of processes are taken over by the next one."""
+        with shop.parts.db.begin() as session:
+            leases.take(session, "sweep", "w", length=timedelta(hours=1))
+        with pytest.raises(StoreUnavailable), writing.points(shop.parts.db, "doc_1"):
+            raise StoreUnavailable("The store is away.")
+        sweep(shop)
+        assert shop.count(Lease) == 2
+        with shop.parts.db.begin() as session:
+            session.execute(update(Lease).values(until=now()))
+        sweep(shop)
+        with shop.parts.db.read() as session:
+            assert session.scalars(select(Lease.name)).all() == ["sweep"]
 
 
 class TestYoung:

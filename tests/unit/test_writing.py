@@ -4,17 +4,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from ibid import generations, integrity
+from ibid import generations, integrity, writing
 from ibid.bootstrap import Parts
 from ibid.clock import now
 from ibid.db.tables import Job, Lease
+from ibid.settings import Settings
 from ibid.types import JobKind, JobState, Scope
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import Fence, Point
+from ibid.vectors.remote import TIMEOUT
 from ingest.work import work
 from tests.unit.shop import FACTS, Shop
 
@@ -122,6 +126,13 @@ class TestDeletionBeside:
             waiting = purge(shop)
             assert (waiting.state, waiting.error_code) == (JobState.QUEUED, "still_written")
         forgotten_in_the_end(shop)
+
+
+class TestLease:
+    def test_is_longer_than_two_calls_of_any_client(self) -> None:
+        assert timedelta(seconds=2 * TIMEOUT) < writing.LONGEST
+        with pytest.raises(ValidationError):
+            Settings(qdrant_timeout=TIMEOUT + 1)
 
 
 class TestWriterBesideADeletion:
