@@ -26,8 +26,8 @@ from ibid import logs, metrics
 from ibid.errors import Invalid
 from ibid.nudge.celery import QUEUE, TASK, celery_app
 from ibid.settings import Settings
-from worker import lifeline, losses
-from worker.crew import Crew, peak_memory
+from worker import lifeline, losses, memory
+from worker.crew import Crew
 from worker.wiring import wire
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class QueueHasOnePlace(Invalid):
 def work() -> None:
     """Look for waiting jobs, and work on them."""
     crews[0].take_shift()
-    if _alone() and peak_memory() > settings.worker_memory_bytes:
-        log.warning("the worker has grown to %d MB and is started anew", peak_memory() // 2**20)
+    if _alone() and memory.peak() > settings.worker_memory_bytes:
+        log.warning("the worker has grown to %d MB and is started anew", memory.peak() // 2**20)
         raise WorkerShutdown(0)
 
 

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import resource
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,7 @@ from ibid.errors import IbidError
 from ingest import scratch
 from ingest.tools import Tools
 from ingest.work import work
-from worker import housekeeping
+from worker import housekeeping, memory
 from worker.postman import Postman
 
 log = logging.getLogger(__name__)
@@ -79,14 +77,17 @@ class Crew:
         with ThreadPoolExecutor(1, thread_name_prefix="hand") as other:
             second = other.submit(self._take_batches, until)
             taken = self._take_batches(until)
-            return second.result() or taken
+            taken = second.result() or taken
+        if taken:
+            memory.give_back()
+        return taken
 
     def _take_batches(self, until: float) -> bool:
         taken = False
         while time.monotonic() < until:
             if self.take_batch():
                 taken = True
-                if peak_memory() > self.parts.settings.worker_memory_bytes:
+                if memory.peak() > self.parts.settings.worker_memory_bytes:
                     break
                 continue
             with self._hands:
@@ -200,9 +201,3 @@ class Crew:
             due = not self._held and claims.waiting(session)
         if due:
             self.parts.nudge.send()
-
-
-def peak_memory() -> int:
-    """The most memory that this process has had, in bytes, which is what Celery judges its children by, too."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
