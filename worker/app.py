@@ -32,6 +32,9 @@ from worker.wiring import wire
 
 log = logging.getLogger(__name__)
 
+BEHIND_READERS = 10
+"""How much less of a shared machine's processors a worker takes than the server, whose readers wait."""
+
 settings = Settings()
 app = celery_app(settings)
 crews: list[Crew] = []
@@ -63,6 +66,7 @@ def before_fork(**_: object) -> None:
     """Read the key from the pipe before children are forked, and watch the pipe."""
     if settings.standalone:
         lifeline.handed()
+        os.nice(BEHIND_READERS)
     lifeline.hold()
 
 

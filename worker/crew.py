@@ -26,8 +26,8 @@ LOOK_AROUND = 1.0
 """Seconds after which a pulse notices that its time to stop is over, and an idle hand looks for work."""
 
 
-SHIFT = 60.0
-"""Seconds after which no further batch is taken, so that whoever runs the process gets to look at it."""
+TIDY = 15.0
+"""Seconds between two looks at what memory need not be kept."""
 
 
 class Crew:
@@ -41,6 +41,7 @@ class Crew:
         self._lease = timedelta(seconds=parts.settings.lease_seconds)
         self._held: tuple[Claim, ...] = ()
         self._hands = threading.Condition()
+        self._tidy_at = 0.0
         self._deadline = float("inf")
         self._stop = threading.Event()
         self._postman = Postman(parts)
@@ -69,32 +70,36 @@ class Crew:
         self.parts.close()
 
     def take_shift(self) -> bool:
-        """Work as long as jobs wait, `SHIFT` seconds or so, or until this process has grown; whether there was one.
+        """Work as long as jobs wait, or until this process has grown; whether there was one.
 
         Two hands take batches: one reads or stores while the other's texts are at the encoder, which is to be busy.
         """
-        until = time.monotonic() + SHIFT
         with ThreadPoolExecutor(1, thread_name_prefix="hand") as other:
-            second = other.submit(self._take_batches, until)
-            taken = self._take_batches(until)
+            second = other.submit(self._take_batches)
+            taken = self._take_batches()
             taken = second.result() or taken
         if taken:
             memory.give_back()
         return taken
 
-    def _take_batches(self, until: float) -> bool:
+    def _take_batches(self) -> bool:
         taken = False
-        while time.monotonic() < until:
+        while not (taken and memory.peak() > self.parts.settings.worker_memory_bytes):
             if self.take_batch():
                 taken = True
-                if memory.peak() > self.parts.settings.worker_memory_bytes:
-                    break
+                self._tidy()
                 continue
             with self._hands:
                 if not self._held:
                     break
                 self._hands.wait(LOOK_AROUND)  # what the other hand works on may have to be alone
         return taken
+
+    def _tidy(self) -> None:
+        """Let go of memory that batches freed, now and then, since the next ones fetch it anew."""
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY
+            memory.give_back()
 
     def take_batch(self) -> bool:
         """Claim and work on a batch; whether there was one. A bug in one job costs the others nothing but time."""

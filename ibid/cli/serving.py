@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ WORKER = "worker.app:main"
 LAYOUT = "ingest.parsing.registry:require_layout"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 COMMAND_KEY = "command line of the running server"
+TURN = 0.0005
+"""Seconds after which a thread that computes lets others have the interpreter."""
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -46,6 +49,9 @@ def serve() -> None:
     gc.disable()
     # uvicorn raises the signal once more after its own end; by default that would skip all that is to be put away.
     signal.signal(signal.SIGTERM, _leave)
+    # A search takes the interpreter's lock a hundred times while it encodes its question. Beside a thread that takes in
+    # uploads it would wait 5 ms each time, by default.
+    sys.setswitchinterval(TURN)
     os.umask(0o077)  # the data directory holds keys and everybody's documents; the worker inherits this
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format)
