@@ -57,6 +57,11 @@ def identity(parent: Document, number: int, name: str) -> str:
     return f"child:{parent.id}:{number}:{fingerprints.of(name)}"
 
 
+def name_of(identity: str) -> str:
+    """The hash of the name in the identity of a file inside a document."""
+    return identity.rsplit(":", maxsplit=1)[-1]
+
+
 def place(session: Session, parent: Document, child: str) -> tuple[str, str]:
     """The outermost document, and the hash of the way from there to the identity of a child."""
     *inner, root = (parent, *around(session, parent))
