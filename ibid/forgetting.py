@@ -48,6 +48,7 @@ AT_ONCE: Final = 200
 class Traces:
     """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts.
 
+    `own` are those SHA-256 that are of itself, and not of a file inside, whose document has its own deletion.
     `arrivals` are the jobs that ever brought in the document, or one that it is inside of.
     """
 
@@ -55,6 +56,7 @@ class Traces:
     versions: frozenset[str] = frozenset()
     blobs: frozenset[str] = frozenset()
     contents: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     uploads: frozenset[str] = frozenset()
     arrivals: frozenset[str] = frozenset()
@@ -226,6 +228,7 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         versions=known.versions | {version.id for version in versions},
         blobs=blobs,
         contents=known.contents | contents,
+        own=known.own | {version.sha256 for version in versions},
         texts=texts,
         uploads=known.uploads | set(session.scalars(uploads)),
         arrivals=known.arrivals
@@ -266,7 +269,7 @@ def held_by(session: Session, held: Claim) -> list[Holder]:
     found: dict[Holder, None] = {}
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
-        contents = {sha256 for row in some for sha256 in row.traces.get("contents", ())}
+        contents = {sha256 for row in some for sha256 in row.traces.get("own", ())}
         found |= dict.fromkeys(holders.of(session, [row.document_id for row in some], contents))
     return list(found)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from ibid import collections, documents, families, holders, jobs
 from ibid.db.tables import Blob, Document, Job
@@ -133,6 +134,22 @@ class TestSameBytes:
         assert [(each["document_id"], each["why"]) for each in found] == [
             (child.id, holders.SAME),
             (mail.document_id, holders.INSIDE),
+        ]
+
+    def test_of_a_file_inside_are_said_by_the_deletion_of_that(self, shop: Shop) -> None:
+        shop.use(MailReader())
+        one = shop.upload("First.\n\nlogo.txt: Logo.", "one.txt")
+        two = shop.upload("Second.\n\nlogo.txt: Logo.", "two.txt")
+        shop.work()
+        child, other = inside(shop, one.document_id), inside(shop, two.document_id)
+        assert held_by(shop, deleted(shop, one.document_id)) == []
+        with shop.parts.db.read() as session:
+            own = session.scalars(
+                select(Job.id).where(Job.document_id == child.id, Job.kind == "purge")
+            ).one()
+        assert [(each["document_id"], each["why"]) for each in held_by(shop, own)] == [
+            (other.id, holders.SAME),
+            (two.document_id, holders.INSIDE),
         ]
 
     def test_outside_a_deleted_collection(self, shop: Shop) -> None:
