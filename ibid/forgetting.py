@@ -262,16 +262,22 @@ def finish(session: Session, held: Claim, document_id: str, found: Iterable[Foun
     notes.done = True
 
 
-def held_by(session: Session, held: Claim) -> list[Holder]:
-    """Who holds the bytes of what was deleted now that it is done."""
+def held_by(session: Session, held: Claim) -> tuple[list[Holder], int]:
+    """Who holds the bytes of what was deleted now that it is done: some, and how many more there are.
+
+    Of more than `AT_ONCE` documents, one that holds bytes of several may be counted more than once.
+    """
     noted = select(Erasure.document_id, Erasure.traces).where(Erasure.job_id == held.id)
     rows = session.execute(noted.order_by(Erasure.document_id)).all()
     found: dict[Holder, None] = {}
+    more = 0
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
         contents = {sha256 for row in some for sha256 in row.traces.get("own", ())}
-        found |= dict.fromkeys(holders.of(session, [row.document_id for row in some], contents))
-    return list(found)
+        listed, others = holders.of(session, [row.document_id for row in some], contents)
+        found |= dict.fromkeys(listed)
+        more += others
+    return list(found), more
 
 
 def totals(session: Session, held: Claim) -> tuple[dict[str, int], list[dict[str, Any]]]:

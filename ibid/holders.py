@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy import CTE, CompoundSelect, func, select, union
+from sqlalchemy.orm import Session, aliased
 
 from ibid import access
 from ibid.db.tables import Arrival, AttachmentRow, Audit, Blob, Collection, Document, Job, Version
@@ -29,22 +29,49 @@ class Holder:
     job_id: str | None = None
 
 
-def of(session: Session, document_ids: Sequence[str], contents: Iterable[str]) -> list[Holder]:
-    """Those that hold what deleted documents were, whose bytes had these SHA-256."""
-    blobs = set(session.scalars(select(Blob.id).where(Blob.sha256.in_(contents))))
-    same = set(session.scalars(_living().join(Version).where(Version.blob_id.in_(blobs))))
-    read = select(AttachmentRow.parse_key).where(AttachmentRow.blob_id.in_(blobs))
-    inside = set(session.scalars(_living().join(Version).where(Version.parse_key.in_(read))))
-    above = around(session, {*document_ids, *same, *inside})
-    inside |= set(session.scalars(_living().where(Document.id.in_(above))))
-    archives = select(Arrival.job_id).where(Arrival.blob_id.is_not(None))
-    came = arrivals(session, {*document_ids, *same, *inside, *above})
-    kept = set(session.scalars(archives.where(Arrival.job_id.in_(came) | Arrival.blob_id.in_(blobs))))
-    return [
-        *(Holder(SAME, document_id=id_) for id_ in sorted(same)),
-        *(Holder(INSIDE, document_id=id_) for id_ in sorted(inside - same)),
-        *(Holder(ARCHIVE, job_id=id_) for id_ in sorted(kept)),
-    ]
+def of(session: Session, document_ids: Sequence[str], contents: Iterable[str]) -> tuple[list[Holder], int]:
+    """Those that hold what deleted documents were, whose bytes had these SHA-256: some, and how many more there are.
+
+    Millions may hold the same bytes, so the database looks for them and counts them, and their ids stay there.
+    """
+    blobs = select(Blob.id).where(Blob.sha256.in_(contents))
+    parses = select(AttachmentRow.parse_key).where(AttachmentRow.blob_id.in_(blobs))
+    same = select(Version.document_id).where(Version.blob_id.in_(blobs))
+    read = select(Version.document_id).where(Version.parse_key.in_(parses))
+    living = select(Document.id).where(Document.deleted_at.is_(None))
+    # Unions, since with "or" the database would look at every row.
+    deleted = select(Document.id).where(Document.id.in_(document_ids))
+    family = _family(union(deleted, living.where(Document.id.in_(same)), living.where(Document.id.in_(read))))
+    inside = union(read, select(family.c.parent_id).where(family.c.parent_id.is_not(None)))
+    told = select(Audit.detail["brought_by"].as_string()).where(Audit.action == "document.upload")
+    came = union(
+        select(family.c.batch_id),
+        told.where(Audit.resource.in_(select(family.c.id))),
+        select(Arrival.job_id).where(Arrival.blob_id.in_(blobs)),
+    )
+    found, more = list[Holder](), 0
+    for why, ids in (
+        (SAME, living.where(Document.id.in_(same))),
+        (INSIDE, living.where(Document.id.in_(inside), Document.id.not_in(same))),
+        (ARCHIVE, select(Arrival.job_id).where(Arrival.blob_id.is_not(None), Arrival.job_id.in_(came))),
+    ):
+        listed = session.scalars(ids.order_by(ids.selected_columns[0]).limit(MOST)).all()
+        found += [
+            Holder(why, job_id=id_) if why == ARCHIVE else Holder(why, document_id=id_) for id_ in listed
+        ]
+        if len(listed) == MOST:
+            more += (session.scalar(select(func.count()).select_from(ids.subquery())) or 0) - MOST
+    return found, more
+
+
+def _family(those: CompoundSelect[str]) -> CTE:
+    """The documents, and all that they are inside of, living or not."""
+    columns = (Document.id, Document.parent_id, Document.batch_id)
+    found = select(*columns).where(Document.id.in_(those)).cte("family", recursive=True)
+    above = aliased(Document)
+    return found.union(
+        select(above.id, above.parent_id, above.batch_id).join(found, above.id == found.c.parent_id)
+    )
 
 
 def around(session: Session, document_ids: Iterable[str]) -> set[str]:
@@ -67,12 +94,12 @@ def arrivals(session: Session, document_ids: Iterable[str]) -> set[str]:
     return {id_ for id_ in (*last, *(detail.get("brought_by") for detail in told)) if id_}
 
 
-def noted(found: Sequence[Holder]) -> dict[str, Any]:
-    """Holders as a certificate keeps them: by id, and without a name that would outlive them."""
+def noted(found: Sequence[Holder], more: int) -> dict[str, Any]:
+    """Holders as a certificate keeps them, and how many more there are: by id, without a name that would outlive them."""
     listed = [
         {"document_id": each.document_id, "job_id": each.job_id, "why": each.why} for each in found[:MOST]
     ]
-    return {"held_by": listed, "held_by_more": len(found) - len(listed)}
+    return {"held_by": listed, "held_by_more": more + len(found) - len(listed)}
 
 
 def shown(session: Session, scope: Scope, statistics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -104,10 +131,6 @@ def _shown(
     if job_id is not None:
         return told | {"name": "another archive", "what_to_do": "It goes some hours after its job has ended."}
     return told | {"name": "another document", "what_to_do": SOMEBODY}
-
-
-def _living() -> Select[str]:
-    return select(Document.id).where(Document.deleted_at.is_(None))
 
 
 def _names(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:

@@ -145,7 +145,7 @@ def _certificate(
     """What a deletion shows: `states` are of the generations where it looked, `dropped` counts points."""
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
-        holding = holders.noted(forgetting.held_by(session, held))
+        holding = holders.noted(*forgetting.held_by(session, held))
     removed |= {f"stray_{name}": n for name, n in swept.items() if n}
     points = {
         id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in states.items()

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from ibid import collections, documents, families, holders, jobs
-from ibid.db.tables import Blob, Document, Job
+from ibid.db.tables import Blob, Document, Job, Version
 from ibid.types import JobState, Scope
 from ingest import unpacking
 from ingest.work import work
@@ -42,11 +43,27 @@ def inside(shop: Shop, document_id: str) -> Document:
     return child
 
 
-def upload_to(shop: Shop, collection: str, text: str, **described: object) -> str:
+def upload_to(shop: Shop, collection: str, content: str, **described: object) -> str:
     here, shop.collection = shop.collection, collection
-    made = shop.upload(text, **described)
+    made = shop.upload(content, **described)
     shop.collection = here
     return made.document_id
+
+
+def copy_rows(session: Session, copies: int, document_id: str) -> None:
+    """Make so many documents with the bytes of this one, by rows alone."""
+    numbers = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :copies) "
+    given = {"copies": copies, "document_id": document_id}
+    for table, where, changed in (
+        (Document, "id", {"id": "'doc_' || n", "identity": "'copy:' || n", "current_version_id": "NULL"}),
+        (Version, "document_id", {"id": "'ver_' || n", "document_id": "'doc_' || n"}),
+    ):
+        names = [column.name for column in table.__table__.columns]
+        values = ", ".join(changed.get(name, f"t.{name}") for name in names)
+        source = f"SELECT {values} FROM {table.__tablename__} t, n WHERE t.{where} = :document_id"
+        into = f"INSERT INTO {table.__tablename__} ({', '.join(names)}) "
+        postgres = session.get_bind().dialect.name == "postgresql"
+        session.execute(text(numbers + into + source if postgres else into + numbers + source), given)
 
 
 def stop_after_first(shop: Shop, monkeypatch: pytest.MonkeyPatch, job_id: str) -> None:
@@ -135,6 +152,18 @@ class TestSameBytes:
             (child.id, holders.SAME),
             (mail.document_id, holders.INSIDE),
         ]
+
+    def test_in_more_documents_than_a_statement_takes_values(self, shop: Shop) -> None:
+        mine = shop.upload(SECRET)
+        shop.work()
+        with shop.parts.db.begin() as session:
+            copy_rows(session, 70_000, mine.document_id)
+        job_id = deleted(shop, mine.document_id)
+        statistics = shop.job(job_id).statistics
+        assert (len(statistics["held_by"]), statistics["held_by_more"]) == (
+            holders.MOST,
+            70_000 - holders.MOST,
+        )
 
     def test_of_a_file_inside_are_said_by_the_deletion_of_that(self, shop: Shop) -> None:
         shop.use(MailReader())
