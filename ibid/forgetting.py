@@ -49,7 +49,7 @@ class Traces:
     """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts.
 
     `own` are those SHA-256 that are of itself, and not of a file inside, whose document has its own deletion.
-    `arrivals` are the jobs that ever brought in the document, or one that it is inside of.
+    `arrivals` are the jobs that ever brought in the document, or one that it is inside of, or may bring it again.
     """
 
     document_id: str
@@ -150,6 +150,11 @@ PLACES: Final = (
         lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id.in_(t.arrivals)),
         "an archive that it came in is still being unpacked, or kept for another try until it expires",
     ),
+    Place(
+        Arrival,
+        lambda t: and_(Arrival.url.is_not(None), Arrival.job_id.in_(t.arrivals)),
+        "an address by which it was known is still to be fetched, or kept for another try until it expires",
+    ),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
         AnswerCitation, lambda t: and_(AnswerCitation.document_id == t.document_id, AnswerCitation.end > 0)
@@ -232,6 +237,7 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         texts=texts,
         uploads=known.uploads | set(session.scalars(uploads)),
         arrivals=known.arrivals
+        | holders.addresses(session, document_id)
         | holders.arrivals(session, {document_id} | holders.around(session, [document_id])),
     )
     kept = {name: sorted(ids) for name, ids in asdict(found).items() if name != "document_id"}
@@ -274,7 +280,8 @@ def held_by(session: Session, held: Claim) -> tuple[list[Holder], int]:
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
         contents = {sha256 for row in some for sha256 in row.traces.get("own", ())}
-        listed, others = holders.of(session, [row.document_id for row in some], contents)
+        came_by = {job_id for row in some for job_id in row.traces.get("arrivals", ())}
+        listed, others = holders.of(session, [row.document_id for row in some], contents, came_by)
         found |= dict.fromkeys(listed)
         more += others
     return list(found), more

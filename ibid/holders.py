@@ -17,20 +17,25 @@ MOST: Final = 100
 SAME: Final = "it has the same bytes"
 INSIDE: Final = "the file is inside it, in one of its versions"
 ARCHIVE: Final = "the file is in this archive, which is still being unpacked or is kept for another try"
+ADDRESS: Final = "it fetches from the address by which the document was known, or is kept for another try"
 SOMEBODY: Final = "Somebody who may see it can delete it. It may be gone by now."
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A living document, or the job of an archive, that holds the bytes; `why` says how."""
+    """A living document, or the job of an archive, that holds the bytes, or one that would fetch them; `why` says how."""
 
     why: str
     document_id: str | None = None
     job_id: str | None = None
 
 
-def of(session: Session, document_ids: Sequence[str], contents: Iterable[str]) -> tuple[list[Holder], int]:
+def of(
+    session: Session, document_ids: Sequence[str], contents: Iterable[str], came_by: Iterable[str]
+) -> tuple[list[Holder], int]:
     """Those that hold what deleted documents were, whose bytes had these SHA-256: some, and how many more there are.
+
+    `came_by` are jobs that brought them, or may bring them again (`arrivals`, `addresses`).
 
     Millions may hold the same bytes, so the database looks for them and counts them, and their ids stay there.
     """
@@ -49,15 +54,18 @@ def of(session: Session, document_ids: Sequence[str], contents: Iterable[str]) -
         told.where(Audit.resource.in_(select(family.c.id))),
         select(Arrival.job_id).where(Arrival.blob_id.in_(blobs)),
     )
+    addresses = select(Arrival.job_id).where(Arrival.url.is_not(None), Arrival.job_id.in_(came_by))
     found, more = list[Holder](), 0
     for why, ids in (
         (SAME, living.where(Document.id.in_(same))),
         (INSIDE, living.where(Document.id.in_(inside), Document.id.not_in(same))),
         (ARCHIVE, select(Arrival.job_id).where(Arrival.blob_id.is_not(None), Arrival.job_id.in_(came))),
+        (ADDRESS, addresses),
     ):
         listed = session.scalars(ids.order_by(ids.selected_columns[0]).limit(MOST)).all()
         found += [
-            Holder(why, job_id=id_) if why == ARCHIVE else Holder(why, document_id=id_) for id_ in listed
+            Holder(why, job_id=id_) if why in {ARCHIVE, ADDRESS} else Holder(why, document_id=id_)
+            for id_ in listed
         ]
         if len(listed) == MOST:
             more += (session.scalar(select(func.count()).select_from(ids.subquery())) or 0) - MOST
@@ -94,6 +102,13 @@ def arrivals(session: Session, document_ids: Iterable[str]) -> set[str]:
     return {id_ for id_ in (*last, *(detail.get("brought_by") for detail in told)) if id_}
 
 
+def addresses(session: Session, document_id: str) -> set[str]:
+    """Ids of the jobs that are to fetch the document anew, or may be tried again: known by its external id."""
+    known = func.coalesce(Arrival.external_id, Arrival.url) == Document.external_id
+    here = select(Arrival.job_id).join(Document, known & (Document.collection_id == Arrival.collection_id))
+    return set(session.scalars(here.where(Document.id == document_id, Arrival.url.is_not(None))))
+
+
 def noted(found: Sequence[Holder], more: int) -> dict[str, Any]:
     """Holders as a certificate keeps them, and how many more there are: by id, without a name that would outlive them."""
     listed = [
@@ -125,6 +140,9 @@ def _shown(
     if document_id in documents:
         do = f"DELETE /v1/documents/{document_id} deletes it, with all versions and all that is inside."
         return told | {"document_id": document_id, "name": documents[document_id], "what_to_do": do}
+    if job_id in archives and held["why"] == ADDRESS:
+        do = f"POST /v1/jobs/{job_id}/cancel stops it. Its address goes when it has ended, some hours after a failure."
+        return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
     if job_id in archives:
         do = "It goes when its job has ended well, or some hours after it failed or was cancelled."
         return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
@@ -148,8 +166,10 @@ def _archives(session: Session, scope: Scope, ids: set[str | None]) -> dict[str,
         .join(Collection, Collection.id == Job.collection_id)
         .where(Job.id.in_(ids - {None}), access.sees_collection(scope), access.sees_arrival(scope))
     )
-    kept = select(Arrival.job_id, Arrival.name).where(Arrival.blob_id.is_not(None))
+    kept = select(Arrival.job_id, Arrival.name, Arrival.url).where(
+        Arrival.blob_id.is_not(None) | Arrival.url.is_not(None)
+    )
     return {
-        row.job_id: row.name
+        row.job_id: row.name or row.url
         for row in session.execute(kept.where(Arrival.job_id.in_(session.scalars(seen).all())))
     }

@@ -37,7 +37,7 @@ KNOWN_BYTES: Final = (
 OUTSIDE: Final = (
     "Logs of Ibid and of what stands before it are outside: they hold ids, addresses and states, and no text.",
     (
-        "Archives that wait to be unpacked or are kept for another try, but for those named in `held_by`, and uploads that "
+        "Archives and addresses that wait or are kept for another try, but for those named in `held_by`, and uploads that "
         "have not ended: what is in them was not looked at. They go when their jobs end well, or some hours after."
     ),
     "The same words in other bytes, such as a copy in another format or a packed one, were not looked for.",

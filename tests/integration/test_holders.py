@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from ibid import collections, documents, families, holders, jobs
+from ibid import arrivals, collections, documents, families, holders, jobs
+from ibid.arrivals import Link
 from ibid.db.tables import Blob, Document, Job, Version
 from ibid.types import JobState, Scope
 from ingest import unpacking
@@ -225,3 +226,26 @@ class TestArchive:
         assert [each["document_id"] or each["job_id"] for each in held_by(shop, job_id)] == [mail.id, archive]
         names = [each["name"] for each in held_by(shop, job_id, BOB)]
         assert names == ["another document", "another archive"]
+
+
+class TestAddress:
+    ADDRESS = "https://example.com/merger.txt"
+
+    def fetching(self, shop: Shop, **described: Any) -> str:
+        with shop.parts.db.begin() as session:
+            return arrivals.fetch(session, ADMIN, shop.collection, Link(self.ADDRESS, **described)).job_id
+
+    @pytest.mark.parametrize("external_id", [None, "merger"])
+    def test_that_waits_or_is_kept_for_another_try(self, shop: Shop, external_id: str | None) -> None:
+        mine = shop.upload(SECRET, external_id=external_id or self.ADDRESS)
+        shop.work()
+        waiting = self.fetching(shop, name="merger.txt", external_id=external_id, grants=["user:ann"])
+        self.fetching(shop, external_id="other")
+        job_id = test_forgetting.delete(shop, mine.document_id)
+        shop.work()  # addresses are not fetched unless the operator wants it
+        assert shop.state(waiting) == JobState.FAILED
+        (found,) = held_by(shop, job_id)
+        assert (found["job_id"], found["name"], found["why"]) == (waiting, "merger.txt", holders.ADDRESS)
+        assert waiting not in str(held_by(shop, job_id, BOB))
+        assert "arrivals" in {each["table"] for each in shop.job(job_id).statistics["kept"]}
+        assert "example.com" not in str(shop.job(job_id).statistics)
