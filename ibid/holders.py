@@ -18,7 +18,13 @@ SAME: Final = "it has the same bytes"
 INSIDE: Final = "the file is inside it, in one of its versions"
 ARCHIVE: Final = "the file is in this archive, which is still being unpacked or is kept for another try"
 ADDRESS: Final = "it fetches from the address by which the document was known, or is kept for another try"
-SOMEBODY: Final = "Somebody who may see it can delete it. It may be gone by now."
+ELSEWHERE: Final = {
+    "document_id": None,
+    "job_id": None,
+    "name": "elsewhere",
+    "why": "it is held, or will be fetched, where you may not look, or was when this was written",
+    "what_to_do": "Ask somebody who sees more. It may be gone by now.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +124,44 @@ def noted(found: Sequence[Holder], more: int) -> dict[str, Any]:
 
 
 def shown(session: Session, scope: Scope, statistics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Statistics of jobs with the names of the holders that the asker may see; the others are "another" one."""
+    """Statistics of jobs with the holders that the asker may see; all others are one, which tells no number.
+
+    Else whoever may upload could find out how often a guessed text lies where they may not look.
+    """
     held = [each for certificate in statistics for each in certificate.get("held_by", ())]
     if not held:
         return list(statistics)
     documents = _names(session, scope, {each["document_id"] for each in held})
-    archives = _archives(session, scope, {each["job_id"] for each in held})
-    return [
-        certificate | {"held_by": [_shown(each, documents, archives) for each in certificate["held_by"]]}
-        if certificate.get("held_by")
-        else certificate
-        for certificate in statistics
-    ]
+    jobs = _brought(session, scope, {each["job_id"] for each in held})
+    everything = scope.collections is None and scope.principals is None
+    told = []
+    for certificate in statistics:
+        listed = certificate.get("held_by", ())
+        seen = [one for each in listed if (one := _shown(each, documents, jobs))]
+        more = certificate.get("held_by_more", 0)
+        if len(seen) < len(listed) or (more and not everything):
+            seen.append(ELSEWHERE)
+        hidden = {} if not listed or everything else {"held_by_more": 0}
+        told.append(certificate | {"held_by": seen} | hidden if listed else certificate)
+    return told
 
 
 def _shown(
-    held: dict[str, Any], documents: dict[str, str], archives: dict[str, str]
-) -> dict[str, str | None]:
+    held: dict[str, Any], documents: dict[str, str], jobs: dict[str, str]
+) -> dict[str, str | None] | None:
     document_id, job_id = held["document_id"], held["job_id"]
     told = {"document_id": None, "job_id": None, "why": held["why"]}
     if document_id in documents:
         do = f"DELETE /v1/documents/{document_id} deletes it, with all versions and all that is inside."
         return told | {"document_id": document_id, "name": documents[document_id], "what_to_do": do}
-    if job_id in archives and held["why"] == ADDRESS:
-        do = f"POST /v1/jobs/{job_id}/cancel stops it. Its address goes when it has ended, some hours after a failure."
-        return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
-    if job_id in archives:
-        do = "It goes when its job has ended well, or some hours after it failed or was cancelled."
-        return told | {"job_id": job_id, "name": archives[job_id], "what_to_do": do}
-    if job_id is not None:
-        return told | {"name": "another archive", "what_to_do": "It goes some hours after its job has ended."}
-    return told | {"name": "another document", "what_to_do": SOMEBODY}
+    if job_id not in jobs:
+        return None
+    do = "It goes when its job has ended well, or some hours after it failed or was cancelled."
+    if held["why"] == ADDRESS:
+        do = (
+            f"POST /v1/jobs/{job_id}/cancel stops it, if it has not ended. The address goes some hours later."
+        )
+    return told | {"job_id": job_id, "name": jobs[job_id], "what_to_do": do}
 
 
 def _names(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:
@@ -160,7 +173,7 @@ def _names(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, st
     return {row.id: row.name for row in session.execute(seen)}
 
 
-def _archives(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:
+def _brought(session: Session, scope: Scope, ids: set[str | None]) -> dict[str, str]:
     seen = (
         select(Job.id)
         .join(Collection, Collection.id == Job.collection_id)
