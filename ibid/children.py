@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,8 +12,6 @@ from ibid.clock import new_id, now
 from ibid.db.tables import AttachmentRow, Blob, Document, DocumentGrant, Version
 from ibid.documents import LONGEST_NAME, Upload
 from ibid.uploads import Kept
-
-DEEPEST: Final = 3
 
 
 def safe_name(name: str) -> str:
@@ -46,8 +43,8 @@ def hold(session: Session, parse_key: str) -> None:
 def warnings(session: Session, document: Document, parse_key: str) -> tuple[str, ...]:
     """Why files inside the document became no documents. A deleted one is counted, and not named."""
     found = of_parse(session, parse_key)
-    if found and depth(session, document) >= DEEPEST:
-        return (f"{len(found)} files inside were not read: they lie {DEEPEST} documents deep.",)
+    if found and depth(session, document) >= families.DEEPEST:
+        return (f"{len(found)} files inside were not read: they lie {families.DEEPEST} documents deep.",)
     refused = (f"{safe_name(row.name)} inside was not read: {row.refusal}" for row in found if row.refusal)
     deleted = len(_kept_out(session, document, _identified(document, found)))
     if not deleted:
@@ -68,7 +65,7 @@ def accept(session: Session, parent: Document, version: Version, *, grace: timed
 
     What a person deleted of them stays deleted: its bytes, and whatever comes in its place.
     """
-    rows = [] if depth(session, parent) >= DEEPEST else of_parse(session, version.parse_key or "")
+    rows = [] if depth(session, parent) >= families.DEEPEST else of_parse(session, version.parse_key or "")
     had = {child.identity: child for child in families.inside(session, parent.id)}
     found = _identified(parent, rows)
     out = _kept_out(session, parent, found)

@@ -1,12 +1,16 @@
 """Documents with all that are inside them, such as a mail with its attachments: locked together, known by their place."""
 
 from collections.abc import Collection
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ibid import fingerprints
 from ibid.db.tables import Document, Job, KeptOut, Version
+
+DEEPEST: Final = 3
+"""So many documents may a document be inside of."""
 
 
 def hold(session: Session, ids: Collection[str]) -> list[Document]:

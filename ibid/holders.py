@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import CTE, CompoundSelect, func, select, union
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select, union
+from sqlalchemy.orm import Session
 
-from ibid import access
+from ibid import access, families
 from ibid.db.tables import Arrival, AttachmentRow, Audit, Blob, Collection, Document, Job, Version
 from ibid.types import Scope
 
@@ -52,12 +52,17 @@ def of(
     living = select(Document.id).where(Document.deleted_at.is_(None))
     # Unions, since with "or" the database would look at every row.
     deleted = select(Document.id).where(Document.id.in_(document_ids))
-    family = _family(union(deleted, living.where(Document.id.in_(same)), living.where(Document.id.in_(read))))
-    inside = union(read, select(family.c.parent_id).where(family.c.parent_id.is_not(None)))
+    level = union(deleted, living.where(Document.id.in_(same)), living.where(Document.id.in_(read))).cte()
+    family = [select(level.c.id)]
+    for _ in range(families.DEEPEST):
+        parents = select(Document.parent_id.label("id")).where(Document.parent_id.is_not(None))
+        level = parents.where(Document.id.in_(family[-1])).cte()
+        family.append(select(level.c.id))
+    inside = union(read, *family[1:])
     told = select(Audit.detail["brought_by"].as_string()).where(Audit.action == "document.upload")
     came = union(
-        select(family.c.batch_id),
-        told.where(Audit.resource.in_(select(family.c.id))),
+        select(Document.batch_id).where(Document.id.in_(union(*family))),
+        told.where(Audit.resource.in_(union(*family))),
         select(Arrival.job_id).where(Arrival.blob_id.in_(blobs)),
     )
     addresses = select(Arrival.job_id).where(Arrival.url.is_not(None), Arrival.job_id.in_(came_by))
@@ -76,16 +81,6 @@ def of(
         if len(listed) == MOST:
             more += (session.scalar(select(func.count()).select_from(ids.subquery())) or 0) - MOST
     return found, more
-
-
-def _family(those: CompoundSelect[str]) -> CTE:
-    """The documents, and all that they are inside of, living or not."""
-    columns = (Document.id, Document.parent_id, Document.batch_id)
-    found = select(*columns).where(Document.id.in_(those)).cte("family", recursive=True)
-    above = aliased(Document)
-    return found.union(
-        select(above.id, above.parent_id, above.batch_id).join(found, above.id == found.c.parent_id)
-    )
 
 
 def around(session: Session, document_ids: Iterable[str]) -> set[str]:
