@@ -27,7 +27,7 @@ JOB_POLL_SECONDS = 0.25
 COLLECTION_POLL_SECONDS = 1.0
 ANSWER_POLL_SECONDS = 0.04
 WARM_UP_PAUSE = 0.3
-NOBODY = Scope(key_id="", role="admin")
+EVERYTHING = Scope(key_id="", role="admin")
 
 
 class NotReady(Unavailable):
@@ -95,7 +95,7 @@ class Readiness:
         usable = (
             select(Collection.id)
             .join(Generation, Generation.id == Collection.active_generation_id)
-            .where(access.sees_collection(NOBODY), Generation.embedder_fingerprint == encoder.fingerprint)
+            .where(access.sees_collection(EVERYTHING), Generation.embedder_fingerprint == encoder.fingerprint)
         )
         with self._parts.db.read() as session:
             first = session.scalar(usable.limit(1))
@@ -107,7 +107,7 @@ class Readiness:
 
     def _search(self, collection_id: str) -> None:
         try:
-            search(self._kit, NOBODY, collection_id, "ready", 1)
+            search(self._kit, EVERYTHING, collection_id, "ready", 1)
         except IndexMissing as error:
             # `ibid verify` mends it, and that waits for a service that is ready.
             log.warning("collection %s: %s", collection_id, error.message)

@@ -1,9 +1,8 @@
 """Documents inside documents, such as the attachments of a mail: accepted when their parent goes live, gone with it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,8 +12,6 @@ from ibid.clock import new_id, now
 from ibid.db.tables import AttachmentRow, Blob, Document, DocumentGrant, Version
 from ibid.documents import LONGEST_NAME, Upload
 from ibid.uploads import Kept
-
-DEEPEST: Final = 3
 
 
 def safe_name(name: str) -> str:
@@ -46,8 +43,8 @@ def hold(session: Session, parse_key: str) -> None:
 def warnings(session: Session, document: Document, parse_key: str) -> tuple[str, ...]:
     """Why files inside the document became no documents. A deleted one is counted, and not named."""
     found = of_parse(session, parse_key)
-    if found and depth(session, document) >= DEEPEST:
-        return (f"{len(found)} files inside were not read: they lie {DEEPEST} documents deep.",)
+    if found and depth(session, document) >= families.DEEPEST:
+        return (f"{len(found)} files inside were not read: they lie {families.DEEPEST} documents deep.",)
     refused = (f"{safe_name(row.name)} inside was not read: {row.refusal}" for row in found if row.refusal)
     deleted = len(_kept_out(session, document, _identified(document, found)))
     if not deleted:
@@ -68,7 +65,7 @@ def accept(session: Session, parent: Document, version: Version, *, grace: timed
 
     What a person deleted of them stays deleted: its bytes, and whatever comes in its place.
     """
-    rows = [] if depth(session, parent) >= DEEPEST else of_parse(session, version.parse_key or "")
+    rows = [] if depth(session, parent) >= families.DEEPEST else of_parse(session, version.parse_key or "")
     had = {child.identity: child for child in families.inside(session, parent.id)}
     found = _identified(parent, rows)
     out = _kept_out(session, parent, found)
@@ -92,21 +89,43 @@ def _identified(parent: Document, rows: Sequence[AttachmentRow]) -> dict[str, At
 
 
 def _kept_out(session: Session, parent: Document, found: Mapping[str, AttachmentRow]) -> set[str]:
-    """Identities of those that stay deleted: for their bytes, or for their place, unless another file moved there."""
+    """Identities of those that stay deleted: for their bytes or their place, unless they are a living one that moved."""
     marks = families.kept_out(session, families.place(session, parent, "")[0])
     if not marks:
         return set()
+    contents = {identity: session.get_one(Blob, row.blob_id).sha256 for identity, row in found.items()}
+    marked = {identity for identity in found if families.place(session, parent, identity)[1] in marks}
     living = {
         child.identity: documents.existing(session, child.id).sha256
         for child in families.inside(session, parent.id)
     }
-    out = set()
-    for identity, row in found.items():
-        content = session.get_one(Blob, row.blob_id).sha256
-        there = families.place(session, parent, identity)[1] in marks and content not in living.values()
-        if living.get(identity) != content and (there or content in marks):
-            out.add(identity)
-    return out
+    asked = {identity: content for identity, content in contents.items() if living.get(identity) != content}
+    left = {identity: content for identity, content in living.items() if contents.get(identity) != content}
+    for identity in sorted(asked, key=marked.__contains__):
+        deleted = asked[identity] in marks
+        gone = {was: content for was, content in left.items() if not deleted or was not in found}
+        if deleted and identity in marked:  # the very file, unless there were two like it
+            gone = {was: content for was, content in gone.items() if _alike(was, identity)}
+        if was := next((was for was, content in gone.items() if content == asked[identity]), None):
+            del asked[identity], left[was]
+    for identity in [*asked]:
+        if asked[identity] not in marks and left.pop(identity, ""):
+            del asked[identity]
+    out = {identity for identity, content in asked.items() if identity in marked or content in marks}
+    return out - _renumbered({i for i in out if asked[i] not in marks}, set(left).difference(found))
+
+
+def _renumbered(out: Collection[str], gone: Collection[str]) -> set[str]:
+    """Those that are the only ones which can be the living ones of their name whose numbers the document lacks now."""
+    return {
+        identity
+        for identity in out
+        if sum(_alike(each, identity) for each in out) <= sum(_alike(each, identity) for each in gone)
+    }
+
+
+def _alike(one: str, other: str) -> bool:
+    return families.name_of(one) == families.name_of(other)
 
 
 def _new(session: Session, parent: Document, identity: str, name: str) -> Document:

@@ -78,7 +78,8 @@ def delete(session: Session, scope: Scope, ids: list[str], *, grace: timedelta |
         .where(Document.id.in_(ids), access.sees_document(scope))
     )
     meant = [held[id_] for id_ in sorted(session.scalars(seen)) if id_ in held]
-    alone = [document for document in meant if not _goes_with(session, document, {each.id for each in meant})]
+    others = {document.id for document in meant}
+    alone = [document for document in meant if not _goes_with(session, document, others)]
     for document in alone:
         families.keep_out(session, document)
     return removal.remove(session, alone, grace=grace)

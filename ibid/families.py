@@ -1,12 +1,16 @@
 """Documents with all that are inside them, such as a mail with its attachments: locked together, known by their place."""
 
 from collections.abc import Collection
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ibid import fingerprints
 from ibid.db.tables import Document, Job, KeptOut, Version
+
+DEEPEST: Final = 3
+"""So many documents may a document be inside of."""
 
 
 def hold(session: Session, ids: Collection[str]) -> list[Document]:
@@ -55,6 +59,11 @@ def around(session: Session, document: Document) -> list[Document]:
 def identity(parent: Document, number: int, name: str) -> str:
     """What tells the `number`-th file of this name inside a document from the others."""
     return f"child:{parent.id}:{number}:{fingerprints.of(name)}"
+
+
+def name_of(identity: str) -> str:
+    """The hash of the name in the identity of a file inside a document."""
+    return identity.rsplit(":", maxsplit=1)[-1]
 
 
 def place(session: Session, parent: Document, child: str) -> tuple[str, str]:

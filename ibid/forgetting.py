@@ -48,13 +48,15 @@ AT_ONCE: Final = 200
 class Traces:
     """Ids by which what is left of a document is found: of its rows, its bytes (`contents` are SHA-256), its texts.
 
-    `arrivals` are the jobs that ever brought in the document, or one that it is inside of.
+    `own` are those SHA-256 that are of itself, and not of a file inside, whose document has its own deletion.
+    `arrivals` are the jobs that ever brought in the document, or one that it is inside of, or may bring it again.
     """
 
     document_id: str
     versions: frozenset[str] = frozenset()
     blobs: frozenset[str] = frozenset()
     contents: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     uploads: frozenset[str] = frozenset()
     arrivals: frozenset[str] = frozenset()
@@ -148,6 +150,11 @@ PLACES: Final = (
         lambda t: and_(Arrival.blob_id.is_not(None), Arrival.job_id.in_(t.arrivals)),
         "an archive that it came in is still being unpacked, or kept for another try until it expires",
     ),
+    Place(
+        Arrival,
+        lambda t: and_(Arrival.url.is_not(None), Arrival.job_id.in_(t.arrivals)),
+        "an address by which it was known is still to be fetched, or kept for another try until it expires",
+    ),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
         AnswerCitation, lambda t: and_(AnswerCitation.document_id == t.document_id, AnswerCitation.end > 0)
@@ -226,9 +233,11 @@ def trace(session: Session, held: Claim, document_id: str) -> Traces:
         versions=known.versions | {version.id for version in versions},
         blobs=blobs,
         contents=known.contents | contents,
+        own=known.own | {version.sha256 for version in versions},
         texts=texts,
         uploads=known.uploads | set(session.scalars(uploads)),
         arrivals=known.arrivals
+        | holders.addresses(session, document_id)
         | holders.arrivals(session, {document_id} | holders.around(session, [document_id])),
     )
     kept = {name: sorted(ids) for name, ids in asdict(found).items() if name != "document_id"}
@@ -259,16 +268,23 @@ def finish(session: Session, held: Claim, document_id: str, found: Iterable[Foun
     notes.done = True
 
 
-def held_by(session: Session, held: Claim) -> list[Holder]:
-    """Who holds the bytes of what was deleted now that it is done."""
+def held_by(session: Session, held: Claim) -> tuple[list[Holder], int]:
+    """Who holds the bytes of what was deleted now that it is done: some, and how many more there are.
+
+    Of more than `AT_ONCE` documents, one that holds bytes of several may be counted more than once.
+    """
     noted = select(Erasure.document_id, Erasure.traces).where(Erasure.job_id == held.id)
     rows = session.execute(noted.order_by(Erasure.document_id)).all()
     found: dict[Holder, None] = {}
+    more = 0
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
-        contents = {sha256 for row in some for sha256 in row.traces.get("contents", ())}
-        found |= dict.fromkeys(holders.of(session, [row.document_id for row in some], contents))
-    return list(found)
+        contents = {sha256 for row in some for sha256 in row.traces.get("own", ())}
+        came_by = {job_id for row in some for job_id in row.traces.get("arrivals", ())}
+        listed, others = holders.of(session, [row.document_id for row in some], contents, came_by)
+        found |= dict.fromkeys(listed)
+        more += others
+    return list(found), more
 
 
 def totals(session: Session, held: Claim) -> tuple[dict[str, int], list[dict[str, Any]]]:

@@ -37,7 +37,7 @@ KNOWN_BYTES: Final = (
 OUTSIDE: Final = (
     "Logs of Ibid and of what stands before it are outside: they hold ids, addresses and states, and no text.",
     (
-        "Archives that wait to be unpacked or are kept for another try, but for those named in `held_by`, and uploads that "
+        "Archives and addresses that wait or are kept for another try, but for those named in `held_by`, and uploads that "
         "have not ended: what is in them was not looked at. They go when their jobs end well, or some hours after."
     ),
     "The same words in other bytes, such as a copy in another format or a packed one, were not looked for.",
@@ -145,7 +145,7 @@ def _certificate(
     """What a deletion shows: `states` are of the generations where it looked, `dropped` counts points."""
     with tools.db.read() as session:
         removed, kept = forgetting.totals(session, held)
-        holding = holders.noted(forgetting.held_by(session, held))
+        holding = holders.noted(*forgetting.held_by(session, held))
     removed |= {f"stray_{name}": n for name, n in swept.items() if n}
     points = {
         id_: {"state": state, "points": removed.pop(points_of(id_), 0)} for id_, state in states.items()

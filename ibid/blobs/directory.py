@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -14,39 +15,43 @@ from ibid.blobs.port import BlobsUnavailable, NoRoom
 
 _PIECE = 1 << 20
 _INCOMING = ".incoming"
-_MOVED = ".layout-2"
+_KEPT = "kept"
 _TOGETHER = 2
-_PARTS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"
+_PART = re.compile("[0-9a-f]{2}")
 # An upload that takes longer than a day has died; other processes write here too, so younger files stay.
 _LEFT_BEHIND_SECONDS = 24 * 3600
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DirectoryBlobStore:
-    """`root/ab/cd/KEY` with `+` for `/`, where `abcd` begins the hash of the key's first two parts.
+    """`root/kept/ab/cd/KEY` with `+` for `/`, where `abcd` begins the hash of the key's first two parts.
 
     So no folder grows too long, and keys that share these parts lie in one, where a deletion looks for them.
+    Earlier versions, which may run again or still, used `root/ab/cd/KEY` by another hash: what they leave there is
+    moved at the next start or when it is asked for, and listed and deleted like the rest.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._kept = root / _KEPT
         self._incoming = root / _INCOMING
         with _translated():
             self._incoming.mkdir(parents=True, exist_ok=True)
             self._clear_leftovers()
-            self._move_once()
+            self._move_former()
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
         """Write beside, flush to disk, rename; a reader sees the whole blob or none. Gives its size in bytes."""
-        target = self._path(key)
+        target = self._place(key)
         incoming = self._incoming / uuid.uuid4().hex
         try:
             size = _write(incoming, chunks)
             with _translated():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 incoming.replace(target)
-                for folder in (target.parent, target.parent.parent, self._root):
+                for folder in (target.parent, target.parent.parent, self._kept, self._root):
                     _sync_folder(folder)
+                _remove(self._former_place(key))
         finally:
             incoming.unlink(missing_ok=True)
         return size
@@ -71,24 +76,35 @@ class DirectoryBlobStore:
 
     def delete(self, key: str) -> None:
         """Remove the blob, on disk when it returns; nothing happens if there is none."""
-        path = self._path(key)
         with _translated():
-            try:
-                path.unlink()
-            except FileNotFoundError:
-                return
-            _sync_folder(path.parent)
+            _remove(self._former_place(key))  # first: another process may move it to its place meanwhile
+            _remove(self._place(key))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Every key, or those below `prefix`, in no particular order: one folder is read for two parts or more, else all."""
-        folders = _PARTS if prefix.count("/") < _TOGETHER - 1 else str(_folder(prefix))
-        for path in self._root.glob(f"{folders}/*"):
-            key = path.name.replace("+", "/")
-            if below(key, prefix):
+        former = {key for path in self._former() if below(key := _key(path), prefix)}
+        yield from former
+        folder = None if prefix.count("/") < _TOGETHER - 1 else _folder(prefix)
+        for path in _files(self._kept) if folder is None else _entries(self._kept / folder):
+            if below(key := _key(path), prefix) and key not in former:
                 yield key
 
     def _path(self, key: str) -> Path:
-        return self._root / _folder(checked(key)) / key.replace("/", "+")
+        """Where the blob is, if it is stored; moved there, if an earlier version stored it."""
+        path = self._place(key)
+        if not path.is_file():
+            with _translated():
+                _move(self._former_place(key), path)
+        return path
+
+    def _place(self, key: str) -> Path:
+        return self._kept / _folder(checked(key)) / _name(key)
+
+    def _former_place(self, key: str) -> Path:
+        return self._root / _hashed(checked(key)) / _name(key)
+
+    def _former(self) -> Iterator[Path]:
+        return _files(self._root)
 
     def _pieces(self, key: str) -> Iterator[bytes]:
         try:
@@ -98,22 +114,18 @@ class DirectoryBlobStore:
         except FileNotFoundError as error:
             raise missing(key) from error
 
-    def _move_once(self) -> None:
-        """Move what was stored before keys that belong together lay in one folder. Two processes may do it at once."""
-        done = self._root / _MOVED
-        if done.exists():
-            return
-        for path in self._root.glob(f"{_PARTS}/*"):
-            target = self._path(path.name.replace("+", "/"))
-            if target == path:
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                path.rename(target)
-            except FileNotFoundError:
-                continue  # the other process was quicker
-            _sync_folder(target.parent)
-        done.touch()
+    def _move_former(self) -> None:
+        """Move what earlier versions stored, and remove their empty folders, so that nobody looks there again."""
+        for path in self._former():
+            target = self._place(_key(path))
+            if target.is_file():
+                _remove(path)
+            else:
+                _move(path, target)
+        for outer in _parts(self._root):
+            for inner in _parts(outer):
+                _remove_empty(inner)
+            _remove_empty(outer)
 
     def _clear_leftovers(self) -> None:
         oldest = time.time() - _LEFT_BEHIND_SECONDS
@@ -126,9 +138,69 @@ class DirectoryBlobStore:
 
 
 def _folder(key: str) -> Path:
-    together = "/".join(key.split("/")[:_TOGETHER])
-    digest = hashlib.sha256(together.encode()).hexdigest()
+    return _hashed("/".join(key.split("/")[:_TOGETHER]))
+
+
+def _hashed(text: str) -> Path:
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return Path(digest[:2], digest[2:4])
+
+
+def _name(key: str) -> str:
+    return key.replace("/", "+")
+
+
+def _key(path: Path) -> str:
+    return path.name.replace("+", "/")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for outer in _parts(root):
+        for inner in _parts(outer):
+            yield from _entries(inner)
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if _PART.fullmatch(path.name)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in the folder; nothing, if it is not there or another process removed it."""
+    try:
+        with _translated():
+            return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move a file, on disk when it returns; nothing happens if there is none, or another process was quicker."""
+    if not path.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return
+    _sync_folder(target.parent)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    _sync_folder(path.parent)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> int:

@@ -34,6 +34,13 @@ def failing_source(size: int) -> Iterator[bytes]:
     raise SourceFailed
 
 
+def stored_by_an_earlier_version(root: Path, key: str) -> None:
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = root / digest[:2] / digest[2:4] / key.replace("/", "+")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(key.encode())
+
+
 class BlobStoreContract:
     """Subclasses give the fixture `store`."""
 
@@ -165,25 +172,48 @@ class TestDirectory(BlobStoreContract):
         assert not left.exists()
 
     def test_what_earlier_versions_stored_is_found(self, tmp_path):
-        for key in ("key", "ab/cd/blob_1", "parts/up_1/part_1"):
-            digest = hashlib.sha256(key.encode()).hexdigest()
-            before = tmp_path / "blobs" / digest[:2] / digest[2:4] / key.replace("/", "+")
-            before.parent.mkdir(parents=True)
-            before.write_bytes(key.encode())
+        keys = ("key", "ab/cd/blob_1", "parts/up_1/part_1")
+        for key in keys:
+            stored_by_an_earlier_version(tmp_path / "blobs", key)
         for _ in range(2):
             store = DirectoryBlobStore(tmp_path / "blobs")
-            assert sorted(store.keys()) == ["ab/cd/blob_1", "key", "parts/up_1/part_1"]
+            assert sorted(store.keys()) == sorted(keys)
             assert list(store.keys("parts/up_1")) == ["parts/up_1/part_1"]
-            assert all(store.read(key) == key.encode() for key in sorted(store.keys()))
+            assert all(store.read(key) == key.encode() for key in keys)
+
+    @pytest.mark.parametrize("again", [False, True])
+    def test_what_an_earlier_version_stores_later_is_found(self, store, tmp_path, again):
+        """It runs beside a newer one for a while, or again after it."""
+        keys = ["ab/cd/blob_2", "key", "parts/up_2/part_1"]
+        for key in keys:
+            stored_by_an_earlier_version(tmp_path / "blobs", key)
+        if again:
+            store = DirectoryBlobStore(tmp_path / "blobs")
+        assert sorted(store.keys()) == keys
+        assert list(store.keys("ab/cd")) == ["ab/cd/blob_2"]
+        assert store.exists("ab/cd/blob_2")
+        assert b"".join(store.open("key")) == b"key"
+        assert store.read("parts/up_2/part_1") == b"parts/up_2/part_1"
+        assert sorted(store.keys()) == keys
+
+    def test_what_an_earlier_version_stores_later_is_replaced_and_deleted(self, store, tmp_path):
+        stored_by_an_earlier_version(tmp_path / "blobs", "ab/cd/blob_2")
+        store.put("ab/cd/blob_2", [b"new"])
+        assert (list(store.keys()), store.read("ab/cd/blob_2")) == (["ab/cd/blob_2"], b"new")
+        stored_by_an_earlier_version(tmp_path / "blobs", "ab/cd/blob_2")
+        assert list(store.keys("ab/cd")) == ["ab/cd/blob_2"]
+        store.delete("ab/cd/blob_2")
+        assert list(store.keys()) == []
+        assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
 
     def test_keys_of_a_prefix_are_looked_for_in_one_folder(self, store, monkeypatch):
         for n in range(50):
             store.put(f"ab/{n}/blob", [b"x"])
         seen = []
-        glob = Path.glob
-        monkeypatch.setattr(Path, "glob", lambda *given: (seen.append(p) or p for p in glob(*given)))
+        listed = Path.iterdir
+        monkeypatch.setattr(Path, "iterdir", lambda folder: seen.append(folder) or listed(folder))
         assert list(store.keys("ab/7")) == ["ab/7/blob"]
-        assert len(seen) == 1
+        assert len(seen) == 2  # the other is the root: whether an earlier version has stored something
 
     def test_two_processes_share_it(self, store, tmp_path):
         store.put("key", [b"x"])

@@ -202,6 +202,7 @@ class World:
             "verify_collection": {"json": {"repair": False}},
             "verify_everything": {"json": {"repair": False}},
             "upload_documents": {"json": {"name": "new.txt", "text": "The lighthouse is white."}},
+            "create_upload": {},
             "append_upload": {
                 "content": b"x",
                 "headers": {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"},
@@ -222,6 +223,7 @@ class World:
         known: dict[str, list[str | None]] = {
             "idempotency-key": [None],  # those that were used are replayed
             "last-event-id": [None, "0", "1", "2"],
+            "upload-checksum": [None],
             "upload-length": ["9"],
             "upload-metadata": [metadata(filename="note.txt")],
             "upload-offset": ["0"],

@@ -141,6 +141,16 @@ def names(shop: Shop, document_id: str) -> list[str]:
     return [child.name for child in inside(shop, document_id)]
 
 
+def contents(shop: Shop, document_id: str) -> dict[str, str]:
+    """The name of each living file inside by its text."""
+    found = {}
+    for child in inside(shop, document_id):
+        with shop.parts.db.read() as session:
+            key = session.get_one(Blob, documents.existing(session, child.id).blob_id).key
+        found[shop.parts.blobs.read(key).decode()] = child.name
+    return found
+
+
 class TestDeleteInside:
     """What a person deleted of the files inside a document stays deleted."""
 
@@ -200,6 +210,52 @@ class TestDeleteInside:
         shop.upload("Two.\n\na.txt: Same.\n\nb.txt: Same.\n\nMore.", "mail.txt")
         shop.work()
         assert names(shop, mail.document_id) == ["b.txt"]
+
+    def test_and_another_of_its_name_may_change_in_its_place(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: One.\n\na.txt: Two.", "mail.txt")
+        shop.work()
+        shop.delete(inside(shop, mail.document_id)[0].id)
+        shop.work()
+        for text in ("Two, revised.", "Two, revised again."):
+            shop.upload(f"Mail.\n\na.txt: {text}", "mail.txt")
+            shop.work()
+            assert contents(shop, mail.document_id) == {text: "a.txt"}
+        shop.upload("Mail.\n\na.txt: One, revised.\n\na.txt: Two, revised again.", "mail.txt")
+        shop.work()
+        assert contents(shop, mail.document_id) == {"Two, revised again.": "a.txt"}
+        shop.upload("Mail.\n\na.txt: One.\n\na.txt: Two.", "mail.txt")
+        shop.work()
+        assert contents(shop, mail.document_id) == {"Two.": "a.txt"}
+
+    def test_and_a_living_one_with_its_bytes_may_be_renamed(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: Same.\n\nb.txt: Same.", "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        for new, left in (
+            ("a.txt: Same.\n\nc.txt: Same.", ["c.txt"]),
+            ("a.txt: Same.\n\nc.txt: Changed.", ["c.txt"]),
+            ("c.txt: Changed.\n\nd.txt: Same.", ["c.txt"]),
+        ):
+            shop.upload(f"New.\n\n{new}", "mail.txt")
+            shop.work()
+            assert names(shop, mail.document_id) == left
+
+    def test_even_where_the_living_one_with_its_bytes_is_taken_out(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: Same.\n\nb.txt: Same.", "mail.txt")
+        shop.work()
+        delete_inside(shop, mail.document_id, "a.txt")
+        shop.upload("New.\n\na.txt: Same.", "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == []
+
+    def test_and_one_of_two_equal_ones_stays(self, shop: Shop) -> None:
+        mail = shop.upload("Two.\n\na.txt: Same.\n\na.txt: Same.", "mail.txt")
+        shop.work()
+        shop.delete(inside(shop, mail.document_id)[0].id)
+        shop.work()
+        shop.upload("One.\n\na.txt: Same.", "mail.txt")
+        shop.work()
+        assert names(shop, mail.document_id) == ["a.txt"]
 
     def test_deeper_inside_a_document_that_was_gone_in_between(self, shop: Shop) -> None:
         text = "Top.\n\n1.txt: One. / 2.txt: Two. / 3.txt: Three."
