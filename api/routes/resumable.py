@@ -226,7 +226,7 @@ async def _receive(
 async def _receive_checked(
     request: Request, wired: Wiring, found: Asker, upload: PartialUpload, checksum: Checksum
 ) -> PartialUpload:
-    with TemporaryFile() as file:
+    with intake.taking_files(), TemporaryFile() as file:
         async for piece in request.stream():
             checksum.update(piece)
             await run_sync(file.write, piece)

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
+from api.routes import resumable as routes
 from api.routes.resumable import PART
 from ibid import resumable
 from ibid.clock import now
@@ -175,6 +176,17 @@ class TestProtocol:
         refused = summed(door, location, b"x" * (PART + 1), "sha1", b"others")
         assert door.code(refused) == (460, "checksum_mismatch")
         assert offset_of(door, location) == 0
+
+    def test_full_disk_that_takes_what_has_a_checksum(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        location = begun(door, _shared(door), 20, filename="a.txt")
+        with monkeypatch.context() as patched:
+            patched.setattr(routes, "TemporaryFile", lambda: Path("/dev/full").open("w+b"))
+            refused = summed(door, location, b"0123456789", "sha1", b"0123456789")
+        assert door.code(refused) == (507, "no_room")
+        assert offset_of(door, location) == 0
+        assert summed(door, location, b"0123456789", "sha1", b"0123456789").status_code == 204
 
     @pytest.mark.parametrize("header", ["crc32 AAAA", "sha1", "sha1 ***", ""])
     def test_checksum_that_nobody_knows(self, door: Door, header: str) -> None:
