@@ -171,8 +171,8 @@ async def append_upload(
 ) -> Response:
     """Append bytes at `Upload-Offset`; what is acknowledged is durable. The last bytes accept the document.
 
-    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. With `Upload-Checksum` all bytes of
-    the request are kept, or none. After `507 no_room` the upload stands where it was, and goes on once there is room.
+    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. With `Upload-Checksum` no
+    byte is kept before the sum of all is known to be right. After `507 no_room` the upload stands where it was, and goes on once there is room.
     """
     if not brought.given:
         raise WrongContentType(f"Send the bytes as {BYTES}.", param="Content-Type")
@@ -226,8 +226,12 @@ async def _receive(
 async def _receive_checked(
     request: Request, wired: Wiring, found: Asker, upload: PartialUpload, checksum: Checksum
 ) -> PartialUpload:
+    """Keep no byte before all have come and their checksum is right; take in no more than are missing."""
+    came = upload.offset
     with intake.taking_files(), TemporaryFile() as file:
         async for piece in request.stream():
+            came += len(piece)
+            resumable.check_length(upload, came)
             checksum.update(piece)
             await run_sync(file.write, piece)
         checksum.verify()

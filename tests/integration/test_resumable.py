@@ -188,6 +188,18 @@ class TestProtocol:
         assert offset_of(door, location) == 0
         assert summed(door, location, b"0123456789", "sha1", b"0123456789").status_code == 204
 
+    def test_more_than_announced_is_not_taken_in_before_it_is_refused(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        location = begun(door, _shared(door), 20, filename="a.txt")
+        assert patch(door, location, 0, b"0123456789").status_code == 204
+        came = tmp_path / "came"
+        monkeypatch.setattr(routes, "TemporaryFile", lambda: came.open("w+b"))
+        refused = summed(door, location, b"x" * 1_000_000, "sha1", b"x" * 1_000_000, offset=10)
+        assert door.code(refused) == (413, "too_large")
+        assert came.stat().st_size <= 10
+        assert offset_of(door, location) == 10
+
     @pytest.mark.parametrize("header", ["crc32 AAAA", "sha1", "sha1 ***", ""])
     def test_checksum_that_nobody_knows(self, door: Door, header: str) -> None:
         location = begun(door, _shared(door), 5, filename="a.txt")
@@ -213,10 +225,13 @@ class TestProtocol:
             assert again.headers[name] == made.headers[name]
 
 
-def summed(door: Door, location: str, content: bytes, algorithm: str, of: bytes):
-    told = base64.b64encode(hashlib.new(algorithm, of).digest()).decode()
-    headers = OCTETS | {"Upload-Offset": "0", "Upload-Checksum": f"{algorithm} {told}"}
+def summed(door: Door, location: str, content: bytes, algorithm: str, of: bytes, offset: int = 0):
+    headers = OCTETS | {"Upload-Offset": str(offset), "Upload-Checksum": checksum(of, algorithm)}
     return door.call("PATCH", location, content=content, headers=headers)
+
+
+def checksum(of: bytes, algorithm: str = "sha1") -> str:
+    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, of).digest()).decode()}"
 
 
 def created_with(door: Door, content: bytes, length: int, key: str = ""):
