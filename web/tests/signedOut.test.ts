@@ -2,7 +2,7 @@ import { Window } from "happy-dom";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { listenForSignedOut } from "../src/api/client";
 import { readCollections } from "../src/api/routes";
-import type { Job } from "../src/api/types";
+import type { Job, StoredDocument } from "../src/api/types";
 import { announce, announcement } from "../src/state/announcements";
 import { arrivals } from "../src/state/arrivals";
 import { EMPTY } from "../src/state/answer";
@@ -138,6 +138,17 @@ describe("what is under way when the visit ends", () => {
     await answering({ "POST /v1/jobs/job_9/retry": [401, {}] });
     await retryFailure(failedJob);
     expect(left()).toEqual(NOTHING);
+  });
+
+  it("asks nothing for the person who has left", async () => {
+    const document = { id: "doc_8", job_id: "job_9", state: "failed" } as StoredDocument;
+    entries.value = [{ document, job: null, note: null }];
+    const seen = await answering({ "GET /v1/documents/doc_8": "never" });
+    const retrying = retryFailure(failedJob);
+    await until(() => seen.includes("GET /v1/documents/doc_8"));
+    await leave();
+    await retrying;
+    expect(seen.at(-1)).toBe("DELETE /v1/session");
   });
 
   it("brings no collections", async () => {

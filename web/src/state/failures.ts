@@ -84,6 +84,7 @@ export async function retryAllFailures(): Promise<void> {
 }
 
 async function again(retry: () => Promise<string[]>): Promise<void> {
+  const visit = visitSignal();
   const before = failures.value;
   if (!before) return;
   try {
@@ -91,7 +92,7 @@ async function again(retry: () => Promise<string[]>): Promise<void> {
     announce(`${counted(ids.length, "job")} queued again`);
     before.jobs.filter(({ id }) => ids.includes(id)).forEach((job) => expectAgain(before.collection, job));
     await refreshJobs(ids);
-    await loadFailures(before.collection);
+    if (!visit.aborted) await loadFailures(before.collection);
   } catch (error) {
     if (!isAbort(error)) failures.value = { ...before, note: sentenceFor(error) };
   }
