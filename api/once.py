@@ -80,6 +80,12 @@ class Once:
         if isinstance(mine, Reservation):
             replies.save(session, mine, status, body)
 
+    def give_back(self, named: str) -> None:
+        """Forget the saved reply that names an upload: its request was refused after all."""
+        if self.idempotency_key is not None:
+            with self.db.begin() as session:
+                replies.forget(session, self.key_id, self.idempotency_key, named)
+
 
 def request_hash(request: Request, found: Asker, content: str) -> str:
     """What makes two requests the same: who asks for whom, the address, and the content."""

@@ -5,8 +5,10 @@ else: a second look-up between check and connection, as in DNS rebinding, does n
 redirect that a caller follows, since a redirect is a request of its own.
 """
 
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -40,7 +42,8 @@ def fetch_client(*, allow_private: bool, timeout: float) -> httpx.Client:
 class Deadline:
     """The end of the time that requests may take: their connections are shut down then, however slowly bytes drip in.
 
-    What breaks off after it did so for that reason: `over` says so.
+    What breaks off after it did so for that reason: `over` says so. Only the look-up of a name cannot be broken off: it
+    takes as long as the machine's resolver tries, and no connection is made after the end.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -48,10 +51,12 @@ class Deadline:
         self.over = False
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
+        self._end = math.inf
         self._timer = threading.Timer(seconds, self._strike)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        self._end = time.monotonic() + self.seconds
         self._timer.start()
         return self
 
@@ -64,8 +69,12 @@ class Deadline:
 
     @property
     def watch(self) -> dict[str, Any]:
-        """The `extensions` that make a request tell of its connections."""
-        return {"trace": self._trace}
+        """The `extensions` that make a request tell of its connections, and make them in the time that is left."""
+        return {"trace": self._trace, "deadline": self}
+
+    def bound(self, seconds: float) -> float:
+        """So many seconds, or what is left if that is less; never 0, which would mean not to wait at all."""
+        return max(0.001, min(seconds, self._end - time.monotonic()))
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.started" and self.over:
@@ -108,7 +117,7 @@ class _CheckedTransport(httpx.HTTPTransport):
                 request.url.copy_with(host=address),
                 headers=request.headers,
                 stream=request.stream,
-                extensions=request.extensions | {"sni_hostname": host},
+                extensions=request.extensions | {"sni_hostname": host, "timeout": _timeout(request)},
             )
             try:
                 return super().handle_request(checked)
@@ -132,6 +141,15 @@ class _CheckedTransport(httpx.HTTPTransport):
                 f"{url.host!r} is an address of this machine or of a private network, which is not connected to."
             )
         return addresses
+
+
+def _timeout(request: httpx.Request) -> dict[str, float]:
+    """The request's timeouts in seconds: connecting, which no deadline can break off, ends with it."""
+    timeout = dict(request.extensions["timeout"])
+    deadline = request.extensions.get("deadline")
+    if isinstance(deadline, Deadline):
+        timeout["connect"] = deadline.bound(timeout["connect"])
+    return timeout
 
 
 def _shut(own: socket.socket) -> None:

@@ -127,6 +127,15 @@ def release(session: Session, reservation: Reservation) -> None:
     session.execute(delete(SavedReply).where(*_is(reservation)))
 
 
+def forget(session: Session, key_id: str, idempotency_key: str, named: str) -> None:
+    """Give a key back whose saved reply names the document or upload, unless it was saved anew meanwhile."""
+    mine = (SavedReply.key_id == key_id, SavedReply.idempotency_key == idempotency_key, naming({named}))
+    row = session.scalar(select(SavedReply).where(*mine).with_for_update())
+    if row is not None:
+        session.execute(delete(SavedReplyName).where(*_names_of(row)))
+        session.delete(row)
+
+
 def expire(session: Session, moment: datetime) -> None:
     """Remove replies that are older than a day."""
     old = SavedReply.created_at < moment - KEPT

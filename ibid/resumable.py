@@ -124,6 +124,12 @@ def at(session: Session, scope: Scope, upload_id: str, offset: int, *, lock: boo
     return found
 
 
+def check_length(upload: PartialUpload, end: int) -> None:
+    """Raise `UploadTooLarge` if bytes up to `end` are more than were announced."""
+    if end > upload.length:
+        raise UploadTooLarge(f"The upload was said to have {upload.length} bytes, and more came.")
+
+
 def store(db: Database, blobs: BlobStore, scope: Scope, upload_id: str, offset: int, content: bytes) -> str:
     """Make a part durable; gives its id. It counts only once `advance` has committed.
 
@@ -131,8 +137,7 @@ def store(db: Database, blobs: BlobStore, scope: Scope, upload_id: str, offset: 
     """
     with db.begin() as session:
         found = at(session, scope, upload_id, offset)
-        if offset + len(content) > found.length:
-            raise UploadTooLarge(f"The upload was said to have {found.length} bytes, and more came.")
+        check_length(found, offset + len(content))
         part_id = new_id("part")
         key = f"parts/{upload_id}/{part_id}"
         session.add(

@@ -27,7 +27,8 @@ PAUSE_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
 """What each of connecting, writing and waiting for bytes may take."""
 TOTAL_SECONDS = 20.0
-"""What one delivery may take in all: an endpoint that drips its answer keeps no thread longer."""
+"""What one delivery may take in all, even where the answer drips in. Looking the name up is the machine's resolver's part,
+and takes as long as it is set to try."""
 
 
 class Postman:

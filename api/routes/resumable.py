@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
-from api import intake, models
+from api import intake, models, problems
 from api.auth import Asker, Editor
 from api.once import Once, OnceDep
 from api.problems import Malformed, WrongContentType, documented
@@ -82,7 +82,7 @@ def offer(wired: Wired) -> Response:
     status_code=201,
     response_model=UploadView,
     openapi_extra={"requestBody": _OCTETS},
-    responses=documented(400, 401, 403, 404, 410, 412, 413, 415, 422, 429, 460),
+    responses=documented(400, 401, 403, 404, 409, 410, 412, 413, 415, 422, 429, 460, 503, 507),
 )
 async def create_upload(
     request: Request,
@@ -98,7 +98,8 @@ async def create_upload(
 
     `Upload-Metadata` holds `filename`, and may hold `external_id`, `metadata` and `access` as JSON, and `unpack` as
     `true`, which makes documents of the files in an archive. The body may be the first bytes; `Upload-Offset` says how
-    many of them were kept.
+    many of them were kept. Where they are refused, the upload is there all the same, at the `Location` of the problem;
+    a repetition with the same `Idempotency-Key` then begins another one.
     """
     new = _new(upload_length, upload_metadata)
     response = await run_sync(_create, wired, found, once, collection, new)
@@ -107,9 +108,22 @@ async def create_upload(
     if brought.given:
         upload = await run_sync(_find, wired, found, made["id"])
         if not upload.offset:  # else an earlier request with the same Idempotency-Key has brought them
-            upload = await _receive(request, wired, found, upload, brought.checksum)
+            try:
+                upload = await _receive(request, wired, found, upload, brought.checksum)
+            except IbidError as error:
+                return await run_sync(_refused, request, once, response, made["id"], error)
         response.headers.update(_headers(upload))
     return response
+
+
+def _refused(request: Request, once: Once, created: Response, upload_id: str, error: IbidError) -> Response:
+    """The problem with the bytes that came with a creation, and where the upload is."""
+    # A repetition that was refused takes nothing from the first request, nor does the first from one that was quicker.
+    if not (created.headers.get("Idempotent-Replayed") or isinstance(error, resumable.OffsetMismatch)):
+        once.give_back(upload_id)
+    reply = problems.reply(error, problems.request_id(request))
+    reply.headers["Location"] = created.headers["Location"]
+    return reply
 
 
 def _new(length: int, metadata: str) -> NewUpload:
@@ -171,8 +185,9 @@ async def append_upload(
 ) -> Response:
     """Append bytes at `Upload-Offset`; what is acknowledged is durable. The last bytes accept the document.
 
-    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. With `Upload-Checksum` all bytes of
-    the request are kept, or none. After `507 no_room` the upload stands where it was, and goes on once there is room.
+    The reply to them names it in `Ibid-Document-Id` and its job in `Ibid-Job-Id`. With `Upload-Checksum` no byte is kept
+    before the sum of all is known to be right. After `507 no_room` the upload stands where it was, and goes on once
+    there is room.
     """
     if not brought.given:
         raise WrongContentType(f"Send the bytes as {BYTES}.", param="Content-Type")
@@ -226,8 +241,12 @@ async def _receive(
 async def _receive_checked(
     request: Request, wired: Wiring, found: Asker, upload: PartialUpload, checksum: Checksum
 ) -> PartialUpload:
-    with TemporaryFile() as file:
+    """Keep no byte before all have come and their checksum is right; take in no more than are missing."""
+    came = upload.offset
+    with intake.taking_files(), TemporaryFile() as file:
         async for piece in request.stream():
+            came += len(piece)
+            resumable.check_length(upload, came)
             checksum.update(piece)
             await run_sync(file.write, piece)
         checksum.verify()

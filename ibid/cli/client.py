@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from ibid.settings import Settings
 
 PATIENCE_SECONDS = 600.0
 """So long a busy server is waited for, in all."""
+SHORTEST_WAIT_SECONDS = 1.0
+"""Also where a server names no time, or a moment that is past: patience has to run out."""
 BUSY = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -68,14 +70,17 @@ def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON th
     """The response's JSON, or the server's own sentence as `Refused`."""
     if response.is_success:
         return response.json() if response.content else None
+    problem = problem_of(response)
+    raise Refused(f"{problem['detail']} [{problem['code']}]")
+
+
+def problem_of(response: httpx.Response) -> dict[str, Any]:
+    """What a refusal says: `detail` and `code` at least, also where something else than the API has answered."""
     response.read()
-    try:
-        problem = response.json()
-    except ValueError:
-        raise Refused(f"{response.status_code} {response.reason_phrase}") from None
-    raise Refused(
-        f"{problem.get('detail', response.reason_phrase)} [{problem.get('code', response.status_code)}]"
-    )
+    told: dict[str, Any] = {"detail": response.reason_phrase, "code": response.status_code}
+    with suppress(ValueError):  # not JSON: the status says what is known
+        told |= response.json()
+    return told
 
 
 def patiently(send: Callable[[], httpx.Response], tell: Callable[[str], object]) -> httpx.Response:
@@ -92,16 +97,15 @@ def patiently(send: Callable[[], httpx.Response], tell: Callable[[str], object])
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; None unless a busy server names them. It may also name a moment (RFC 9110)."""
+    """Seconds, at least one; None unless a busy server names them. It may also name a moment (RFC 9110)."""
     given = response.headers.get("Retry-After", "")
     if response.status_code not in BUSY or not given:
         return None
-    if given.isdecimal():
-        return float(given)
     try:
-        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+        wait = float(given) if given.isdecimal() else parsedate_to_datetime(given).timestamp() - time.time()
     except ValueError:
         return None
+    return max(SHORTEST_WAIT_SECONDS, wait)
 
 
 def pages(

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ibid import media
-from ibid.cli.client import Refused, connect, json_of, pages, patiently
+from ibid.cli.client import BUSY, Refused, connect, json_of, pages, patiently, problem_of
 from ibid.errors import Invalid
 
 AT_ONCE = 8
@@ -27,6 +27,8 @@ POLL_SECONDS = 0.3
 DIFFERENCES = ("orphans", "gaps", "stale")
 IN_PART = "unpacked in part"
 """How an archive ended some of whose files were refused, each of which would be a refusal if it came alone."""
+FOR_ALL = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND}
+"""What is refused so is the key, the collection or the way, for whichever document."""
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 
 out = Console(highlight=False)
@@ -94,11 +96,10 @@ def _unpacked(
 
 
 def add(addresses: Sequence[str], collection: str, *, wait: bool) -> int:
-    """Have addresses fetched and, if asked, wait; the exit status is 0 only if every document succeeded."""
+    """Have addresses fetched and, if asked, wait; the exit status is that of `ingest`."""
     with connect() as client, shown_progress() as progress:
         ensure_collection(client, collection)
-        path = f"/v1/collections/{collection}/documents"
-        accepted = [json_of(client.post(path, json={"url": url}))["documents"][0] for url in addresses]
+        accepted = [_ask_for(client, collection, url) for url in addresses]
         states = Counter[str]()
         if wait:
             states += await_jobs(client, accepted, progress)
@@ -106,12 +107,25 @@ def add(addresses: Sequence[str], collection: str, *, wait: bool) -> int:
             states += await_jobs(client, fetched, progress)
     outcomes = Counter(entry["outcome"] for entry in [*accepted, *(fetched if wait else ())])
     out.print("  ".join(f"{count} {name}" for name, count in (outcomes + states).items()))
-    return 1 if states["failed"] + states["cancelled"] + states["partially_succeeded"] else 0
+    for entry in accepted:
+        if entry.get("problem"):
+            out.print(complaint(entry["name"], entry["problem"]["detail"], entry["problem"]["code"]))
+    return exit_status(outcomes + states)
+
+
+def _ask_for(client: httpx.Client, collection: str, url: str) -> dict[str, Any]:
+    """What was accepted, again when a busy server says so; an address that is refused alone comes back as an entry."""
+    path = f"/v1/collections/{collection}/documents"
+    response = patiently(lambda: client.post(path, json={"url": url}), out.print)
+    if response.is_success or response.status_code in FOR_ALL:
+        return dict(json_of(response)["documents"][0])
+    return _rejected(url, response)
 
 
 def _fetched(client: httpx.Client, accepted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The documents that addresses became, which have jobs of their own."""
-    told = [(entry, json_of(client.get(f"/v1/jobs/{entry['job_id']}"))["statistics"]) for entry in accepted]
+    asked = [entry for entry in accepted if entry["job_id"]]
+    told = [(entry, json_of(client.get(f"/v1/jobs/{entry['job_id']}"))["statistics"]) for entry in asked]
     return [
         {"name": entry["name"], **statistics} for entry, statistics in told if "document_id" in statistics
     ]
@@ -251,15 +265,18 @@ def upload(
     shown = {"name": identity} if identity else {}
     if response.is_success:
         return [entry | shown for entry in json_of(response)["documents"]]
-    if response.status_code in {401, 403, 404, 429, 503}:
+    if response.status_code in FOR_ALL | BUSY:
         json_of(response)
-    problem = response.json()
+    problem = problem_of(response)
     if "documents" in problem:
         return [entry | shown for entry in problem["documents"]]
     if len(files) == 1:
-        name = identity or files[0].path.name
-        return [{"name": name, "outcome": "rejected", "job_id": None, "problem": problem}]
+        return [_rejected(identity or files[0].path.name, response)]
     raise Refused(f"{problem['detail']} [{problem['code']}]")
+
+
+def _rejected(name: str, response: httpx.Response) -> dict[str, Any]:
+    return {"name": name, "outcome": "rejected", "job_id": None, "problem": problem_of(response)}
 
 
 def _fields(file: Found) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibid.cli.client import connect, json_of, only_collection, pages
-from ibid.cli.documents import await_jobs, shown_progress
+from ibid.cli.documents import await_jobs, exit_status, shown_progress
 from ibid.errors import Invalid, NotFound
 
 out = Console(highlight=False)
@@ -76,18 +77,19 @@ def diff(
 
 
 def restore(document: str, collection: str | None, number: int, *, wait: bool) -> int:
-    """Make a version's content the newest; the exit status is 0 only if readers have it, or are about to."""
+    """Make a version's content the newest; the exit status is 0 only if readers have it, in part at least, or soon."""
     with connect() as client:
         found = _document(client, document, collection)
         made = json_of(client.post(f"/v1/documents/{found['id']}/versions/{number}/restore"))
         if made["outcome"] == "unchanged":
             out.print(f"The newest version of {escape(found['name'])} has this content already.")
             return 0
+        states = Counter[str]()
         if wait:
             with shown_progress() as progress:
                 states = await_jobs(client, [made | {"name": found["name"]}], progress)
         out.print(f"The content of version {number} is version {made['version']} of {escape(found['name'])}.")
-    return 0 if not wait or states["succeeded"] else 1
+    return exit_status(states)
 
 
 def _document(client: httpx.Client, ref: str, collection: str | None) -> dict[str, Any]:

@@ -80,6 +80,22 @@ class TestPage:
         expect(page.get_by_test_id("quote-mark")).to_be_visible()
         keep(page, "refused")
 
+    def test_after_a_session_that_ended_the_next_person_finds_nothing(
+        self, page: Page, server: Server
+    ) -> None:
+        sign_in(page, server)
+        page.get_by_test_id("question").fill("What is the capital of Mongolia?")
+        page.get_by_test_id("ask").click()
+        expect(page.get_by_test_id("refusal")).to_be_visible(timeout=PATIENCE)
+        page.context.clear_cookies()
+        page.get_by_test_id("question").fill("And of Laos?")
+        page.get_by_test_id("ask").click()
+        expect(page.get_by_test_id("sign-in")).to_contain_text("Your session has ended.")
+        page.get_by_test_id("api-key").fill(ADMIN_KEY)
+        page.get_by_test_id("sign-in-submit").click()
+        expect(page.get_by_test_id("collection-chooser")).to_contain_text("sample")
+        expect(page.get_by_test_id("turn")).to_have_count(0)
+
 
 class TestComfort:
     def test_keyboard_alone_in_the_dark(self, browser: Browser, server: Server) -> None:

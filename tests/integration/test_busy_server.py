@@ -10,10 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ibid.cli import client
 from ibid.cli.client import PATIENCE_SECONDS, patiently
 from ibid.clock import now
 from tests.receiver import receiving
 from tests.running import ADMIN_KEY, eventually, new_collection, serving, upload, without_settings
+from tests.site import Page, serving_pages
 
 
 class TestPatiently:
@@ -34,25 +36,42 @@ class TestPatiently:
             response = patiently(lambda: httpx.get(server.url), pytest.fail)
         assert (response.status_code, len(server.requests)) == (status, 1)
 
+    @pytest.mark.parametrize("when", ["0", format_datetime(now())])
+    def test_does_not_ask_for_ever_where_no_time_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        monkeypatch.setattr(client, "PATIENCE_SECONDS", 2.5)
+        with receiving() as server:
+            server.answers, server.retry_after = [503] * 20, when
+            response = patiently(lambda: httpx.get(server.url), lambda _: None)
+        assert (response.status_code, len(server.requests)) == (503, 3)
+
 
 @pytest.mark.slow
-def test_sync_waits_while_the_queue_is_full(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["sync", "add"])
+def test_waits_while_the_queue_is_full(tmp_path: Path, verb: str) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "a.txt").write_text("A member may borrow twelve books.")
-    with serving(tmp_path / "server", IBID_EMBEDDER="hashing", IBID_MAX_QUEUED="1") as server:
+    settings = {"IBID_URL_INGESTION": "true", "IBID_URL_ALLOW_PRIVATE": "true", "IBID_MAX_QUEUED": "1"}
+    with (
+        serving_pages() as site,
+        serving(tmp_path / "server", IBID_EMBEDDER="hashing", **settings) as server,
+    ):
+        site.pages["/a.txt"] = Page(b"A member may borrow twelve books.")
+        what = {"sync": str(tmp_path / "papers"), "add": site.url("/a.txt")}[verb]
         worker = eventually(server.worker_pid, what="a worker")
         assert worker is not None
-        with server.client() as client:
-            new_collection(client, "papers")
+        with server.client() as http:
+            new_collection(http, "papers")
             os.kill(worker, signal.SIGSTOP)
-            upload(client, "papers", ("first.txt", b"It waits."))
-        sync = [sys.executable, "-m", "ibid.cli", "sync", str(tmp_path / "papers"), "-c", "papers"]
+            upload(http, "papers", ("first.txt", b"It waits."))
+        busy = [sys.executable, "-m", "ibid.cli", verb, what, "-c", "papers"]
         environment = without_settings() | {
             "IBID_URL": server.url,
             "IBID_API_KEY": ADMIN_KEY,
             "COLUMNS": "400",
         }
-        with subprocess.Popen(sync, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(busy, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             heard = next(line for line in process.stdout if "busy" in line or "refused" in line)
             os.kill(worker, signal.SIGCONT)

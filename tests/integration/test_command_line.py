@@ -38,6 +38,12 @@ class Shell:
         return done.stdout
 
 
+def half_a_pdf() -> bytes:
+    """A PDF whose second page cannot be read."""
+    sheets = [Sheet([Words(72, 700, text)]) for text in (BORROWING, OPENING)]
+    return damaged(make_pdf(sheets), 2)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two files of one name in subfolders, and one at the top."""
@@ -85,8 +91,7 @@ class TestIngest:
         assert "[empty_file]" in done.stdout
 
     def test_what_is_missing_of_a_damaged_pdf_is_told(self, ibid: Shell, tmp_path: Path) -> None:
-        sheets = [Sheet([Words(72, 700, text)]) for text in (BORROWING, OPENING)]
-        (tmp_path / "rules.pdf").write_bytes(damaged(make_pdf(sheets), 2))
+        (tmp_path / "rules.pdf").write_bytes(half_a_pdf())
         done = ibid("ingest", str(tmp_path), "--collection", "damaged")
         assert done.returncode == 0
         assert "1 partially_succeeded" in done.stdout
@@ -193,6 +198,14 @@ class TestVersions:
         assert "already" in ibid.fine("restore", "rules.txt", "1", "-c", rules)
         assert "twelve books" in ibid.fine("search", "borrow books", "-c", rules)
 
+    def test_restore_of_what_was_read_only_in_part(self, ibid: Shell, tmp_path: Path) -> None:
+        document = tmp_path / "rules.pdf"
+        for content in (half_a_pdf(), make_pdf([Sheet([Words(72, 700, OPENING)])])):
+            document.write_bytes(content)
+            ibid.fine("ingest", str(document), "--collection", "halves")
+        printed = ibid.fine("restore", "rules.pdf", "1", "-c", "halves")
+        assert "1 was read only in part" in printed
+
     def test_document_by_its_id_needs_no_collection(self, ibid: Shell, rules: str) -> None:
         with ibid.server.client() as client:
             (document,) = client.get(f"/v1/collections/{rules}/documents").json()["data"]
@@ -227,6 +240,15 @@ class TestAdd:
             gone = ibid("add", site.url("/gone.txt"), "-c", "fetched")
             assert gone.returncode == 1
             assert "status 404" in gone.stdout
+            site.pages["/rules.pdf"] = Page(half_a_pdf())
+            part = ibid("add", "https://me:secret@example.com/", site.url("/rules.pdf"), "-c", "fetched")
+            assert part.returncode == 1
+            assert "1 rejected" in part.stdout
+            assert "1 partially_succeeded" in part.stdout
+            assert "https://me:secret@example.com/: " in part.stdout
+            site.pages["/half.pdf"] = Page(half_a_pdf())
+            half = ibid.fine("add", site.url("/half.pdf"), "-c", "fetched")
+            assert "1 was read only in part" in half
 
 
 class TestVerify:

@@ -1,14 +1,15 @@
 """Connections to addresses that others chose, with a real server on loopback that must not be reached."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 import httpx
 import pytest
 
 from ibid import outbound
-from ibid.outbound import AddressRefused, fetch_client
+from ibid.outbound import AddressRefused, Deadline, fetch_client
 from tests.receiver import Receiver, receiving
 
 
@@ -115,6 +116,23 @@ class TestName:
     def test_unknown(self) -> None:
         with pytest.raises(httpx.ConnectError, match="not known"):
             get("http://nobody.invalid/")
+
+
+class TestDeadline:
+    @pytest.mark.parametrize(("timeout", "most"), [(60.0, 20.0), (2.0, 2.0)])
+    def test_connecting_may_take_no_more_than_is_left(
+        self, receiver: Receiver, timeout: float, most: float
+    ) -> None:
+        allowed: list[float] = []
+
+        def note(event: str, info: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.started":
+                allowed.append(info["timeout"])
+
+        with fetch_client(allow_private=True, timeout=timeout) as client, Deadline(20.0) as deadline:
+            client.get(receiver.url, extensions=deadline.watch | {"trace": note})
+        (given,) = allowed
+        assert 0 < given <= most
 
 
 def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

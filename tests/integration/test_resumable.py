@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
+from api.routes import resumable as routes
 from api.routes.resumable import PART
 from ibid import resumable
 from ibid.clock import now
@@ -176,6 +178,29 @@ class TestProtocol:
         assert door.code(refused) == (460, "checksum_mismatch")
         assert offset_of(door, location) == 0
 
+    def test_full_disk_that_takes_what_has_a_checksum(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        location = begun(door, _shared(door), 20, filename="a.txt")
+        with monkeypatch.context() as patched:
+            patched.setattr(routes, "TemporaryFile", partial(Path("/dev/full").open, "w+b"))
+            refused = summed(door, location, b"0123456789", "sha1", b"0123456789")
+        assert door.code(refused) == (507, "no_room")
+        assert offset_of(door, location) == 0
+        assert summed(door, location, b"0123456789", "sha1", b"0123456789").status_code == 204
+
+    def test_more_than_announced_is_not_taken_in_before_it_is_refused(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        location = begun(door, _shared(door), 20, filename="a.txt")
+        assert patch(door, location, 0, b"0123456789").status_code == 204
+        came = tmp_path / "came"
+        monkeypatch.setattr(routes, "TemporaryFile", lambda: came.open("w+b"))
+        refused = summed(door, location, b"x" * 1_000_000, "sha1", b"x" * 1_000_000, offset=10)
+        assert door.code(refused) == (413, "too_large")
+        assert came.stat().st_size <= 10
+        assert offset_of(door, location) == 10
+
     @pytest.mark.parametrize("header", ["crc32 AAAA", "sha1", "sha1 ***", ""])
     def test_checksum_that_nobody_knows(self, door: Door, header: str) -> None:
         location = begun(door, _shared(door), 5, filename="a.txt")
@@ -200,15 +225,48 @@ class TestProtocol:
         for name in ("location", "upload-offset", "ibid-document-id"):
             assert again.headers[name] == made.headers[name]
 
+    def test_creation_whose_bytes_are_refused_gives_its_key_back(self, door: Door) -> None:
+        content = LEAVE.encode()
+        once = {"Upload-Checksum": checksum(content)}
+        refused = created_with(door, content[::-1], len(content), "once", **once)
+        assert door.code(refused) == (460, "checksum_mismatch")
+        left = str(refused.headers["location"])
+        assert offset_of(door, left) == 0
+        made = created_with(door, content, len(content), "once", **once)
+        assert (made.status_code, made.headers["upload-offset"]) == (201, str(len(content)))
+        again = created_with(door, content, len(content), "once", **once)
+        assert again.headers["location"] == made.headers["location"] != left
+        assert summed(door, left, content, "sha1", content).status_code == 204
 
-def summed(door: Door, location: str, content: bytes, algorithm: str, of: bytes):
-    told = base64.b64encode(hashlib.new(algorithm, of).digest()).decode()
-    headers = OCTETS | {"Upload-Offset": "0", "Upload-Checksum": f"{algorithm} {told}"}
+    def test_a_repetition_that_is_refused_leaves_the_first_reply(self, door: Door) -> None:
+        content = LEAVE.encode()[:30]
+        first = created_with(door, b"", 30, "twice", **{"Content-Type": "text/plain"})
+        assert first.status_code == 201
+        wrong = {"Upload-Checksum": checksum(content)}
+        refused = created_with(door, b"", 30, "twice", **wrong)
+        assert door.code(refused) == (460, "checksum_mismatch")
+        assert refused.headers["location"] == first.headers["location"]
+        again = created_with(door, b"", 30, "twice")
+        assert again.headers["location"] == first.headers["location"]
+
+    def test_creation_says_how_it_may_be_refused(self, door: Door) -> None:
+        paths = door.get("/openapi.json").json()["paths"]
+        told = paths["/v1/collections/{collection}/uploads"]["post"]["responses"]
+        assert {"409", "460", "503", "507"} <= told.keys()
+
+
+def summed(door: Door, location: str, content: bytes, algorithm: str, of: bytes, offset: int = 0):
+    headers = OCTETS | {"Upload-Offset": str(offset), "Upload-Checksum": checksum(of, algorithm)}
     return door.call("PATCH", location, content=content, headers=headers)
 
 
-def created_with(door: Door, content: bytes, length: int, key: str = ""):
+def checksum(of: bytes, algorithm: str = "sha1") -> str:
+    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, of).digest()).decode()}"
+
+
+def created_with(door: Door, content: bytes, length: int, key: str = "", **more: str):
     headers = OCTETS | announced(length, filename="leave.txt") | ({"Idempotency-Key": key} if key else {})
+    headers |= more
     return door.post(f"/v1/collections/{_shared(door)}/uploads", content=content, headers=headers)
 
 

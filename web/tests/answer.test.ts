@@ -101,7 +101,7 @@ describe("advance", () => {
 
 describe("withdraw", () => {
   it("takes out what rests on a deleted document, words included", () => {
-    const view = withdraw(play(EVENTS), "doc_2");
+    const view = withdraw(play(EVENTS), new Set(["doc_2"]));
     expect(view.sentences).toMatchObject([{ text: "Sentence 0." }, { text: "", withdrawn: true }]);
     expect(view.citations.map(({ n }) => n)).toEqual([1]);
   });

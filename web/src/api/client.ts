@@ -11,18 +11,37 @@ export function reportSignedOut(): void {
   onSignedOut();
 }
 
-/** A response with a status below 400. Throws Problem for any other and for no response; aborting throws AbortError. */
+let visit = new AbortController();
+
+/** Aborted when the visit of the person who is signed in ends: nothing asked for them may be shown to the next. */
+export function visitSignal(): AbortSignal {
+  return visit.signal;
+}
+
+/** Aborts every request that is under way; those made from now on belong to the next visit. */
+export function endVisit(): void {
+  visit.abort();
+  visit = new AbortController();
+}
+
+/**
+ * A response with a status below 400. Throws Problem for any other and for no response. Throws AbortError when it is
+ * aborted, by its own signal or because the visit ended, be it by this very response.
+ */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const signal = untilVisitEnds(init.signal);
   let response: Response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(path, { ...init, signal });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    if (signal.aborted) throw error;
     throw connectionLost();
   }
   if (response.ok) return response;
   const problem = problemFrom(response.status, await bodyOf(response));
+  signal.throwIfAborted();
   if (problem.status === 401) onSignedOut();
+  signal.throwIfAborted();
   throw problem;
 }
 
@@ -30,13 +49,18 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
 export async function requestJson<T>(path: string, init: RequestInit = {}): Promise<T> {
   const headers = new Headers(init.headers);
   headers.set("Accept", "application/json");
-  const response = await request(path, { ...init, headers });
+  const signal = untilVisitEnds(init.signal);
+  const response = await request(path, { ...init, headers, signal });
   try {
     return (await response.json()) as T;
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    if (signal.aborted) throw error;
     throw notUnderstood(response.status);
   }
+}
+
+function untilVisitEnds(own: AbortSignal | null | undefined): AbortSignal {
+  return own ? AbortSignal.any([own, visit.signal]) : visit.signal;
 }
 
 /** The options of a POST of `body` as JSON. */

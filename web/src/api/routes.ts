@@ -1,6 +1,7 @@
 import { posting, request, requestJson } from "./client";
 import { Problem } from "./problem";
 import type {
+  Answer,
   Collection,
   Difference,
   DocumentVersion,
@@ -158,6 +159,11 @@ export function jobEventsAddress(id: string): string {
 
 export function answerEventsAddress(id: string): string {
   return `/v1/answers/${at(id)}/events`;
+}
+
+/** An answer as it stands, without what was deleted since. */
+export async function readAnswer(id: string): Promise<Answer> {
+  return requestJson(`/v1/answers/${at(id)}`);
 }
 
 export async function stopAnswer(id: string): Promise<void> {

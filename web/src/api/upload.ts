@@ -1,11 +1,11 @@
-import { reportSignedOut } from "./client";
+import { reportSignedOut, visitSignal } from "./client";
 import { connectionLost, Problem, problemFrom } from "./problem";
 import { documentsAddress } from "./routes";
 import type { UploadOutcome } from "./types";
 
 /**
  * Sends one file and gives its outcome; `unpack` makes documents of the files in an archive. Throws Problem when the
- * server refuses it.
+ * server refuses it, and AbortError when the visit ends before it is there.
  *
  * XMLHttpRequest, because fetch cannot tell how much of a body has been sent. `onSent` gets a fraction, 0 to 1.
  */
@@ -24,7 +24,14 @@ export function uploadFile(
     sending.upload.onprogress = (event) => onSent(event.lengthComputable ? event.loaded / event.total : 0);
     sending.onload = () => settle(sending, resolve, reject);
     sending.onerror = () => reject(connectionLost());
-    sending.onabort = sending.onerror;
+    // Before anything else is heard of it: the end of the visit is what the caller is to know.
+    const stop = () => {
+      reject(new DOMException("The visit has ended.", "AbortError"));
+      sending.abort();
+    };
+    const visit = visitSignal();
+    visit.addEventListener("abort", stop, { once: true });
+    sending.onloadend = () => visit.removeEventListener("abort", stop);
     sending.send(form);
   });
 }

@@ -1,4 +1,4 @@
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Collection, Job } from "../api/types";
 import {
   failedNames,
@@ -18,6 +18,10 @@ export function FailedJobs({ collection }: { collection: Collection }) {
   const told = failedRows.value;
   useEffect(() => void loadFailures(collection.id), [collection.id, told]);
   const found = failures.value;
+  const [open, setOpen] = useState(false);
+  useEffect(() => {
+    if (open) void nameFailures();
+  }, [open, found]);
   if (found?.collection !== collection.id) return null;
   if (found.note !== null)
     return <ProblemNote note={found.note} onRetry={() => void loadFailures(collection.id)} />;
@@ -29,7 +33,7 @@ export function FailedJobs({ collection }: { collection: Collection }) {
     <details
       class="fold failures"
       data-testid="failed-jobs"
-      onToggle={(event) => event.currentTarget.open && void nameFailures()}
+      onToggle={(event) => setOpen(event.currentTarget.open)}
     >
       <summary>{count} failed</summary>
       <ul class="plain-list">

@@ -37,17 +37,25 @@ export function isRunning(phase: AnswerPhase): boolean {
   return phase === "searching" || phase === "answering";
 }
 
-/** The answer without the sentences that rest on a document which has just been deleted. */
-export function withdraw(view: AnswerView, documentId: string): AnswerView {
-  const gone = new Set(view.citations.filter((one) => one.document_id === documentId).map(({ n }) => n));
+/** The answer without the sentences that cite documents which have just been deleted. */
+export function withdraw(view: AnswerView, documentIds: ReadonlySet<string>): AnswerView {
+  const cited = view.citations.filter((one) => documentIds.has(one.document_id));
+  const gone = new Set(cited.map(({ n }) => n));
   return {
     ...view,
-    nearest: view.nearest.filter((hit) => hit.document_id !== documentId),
+    nearest: view.nearest.filter((hit) => !documentIds.has(hit.document_id)),
     citations: view.citations.filter(({ n }) => !gone.has(n)),
     sentences: view.sentences.map((sentence) =>
       sentence.citations.some((n) => gone.has(n)) ? { ...sentence, text: "", withdrawn: true } : sentence,
     ),
   };
+}
+
+/** The answer with what the server still tells of it, or without a word where it tells nothing. */
+export function retell(view: AnswerView, told: Answer | null): AnswerView {
+  if (told) return { ...view, ...partsOf(told) };
+  const sentences = view.sentences.map((sentence) => ({ ...sentence, text: "", withdrawn: true }));
+  return { ...view, sentences, citations: [], nearest: [] };
 }
 
 type Step = (view: AnswerView, data: unknown) => AnswerView;
@@ -82,12 +90,14 @@ function finish(view: AnswerView, answer: Answer, phase: AnswerPhase): AnswerVie
     ...view,
     phase,
     id: answer.id,
-    sentences: answer.sentences,
-    citations: answer.citations,
+    ...partsOf(answer),
     reason: answer.message ?? answer.reason ?? null,
-    nearest: answer.nearest ?? [],
     model: answer.model ?? null,
   };
+}
+
+function partsOf({ sentences, citations, nearest }: Answer) {
+  return { sentences, citations, nearest: nearest ?? [] };
 }
 
 function countOf(data: unknown): number | null {

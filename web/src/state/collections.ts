@@ -1,4 +1,5 @@
 import { computed, signal } from "@preact/signals";
+import { isAbort } from "../api/client";
 import { sentenceFor } from "../api/problem";
 import { createCollection, readCollections } from "../api/routes";
 import type { Collection } from "../api/types";
@@ -17,6 +18,7 @@ export async function loadCollections(): Promise<void> {
     collections.value = await readCollections();
     collectionsPhase.value = { name: "ready" };
   } catch (error) {
+    if (isAbort(error)) return;
     collectionsPhase.value = { name: "failed", note: sentenceFor(error) };
     return;
   }

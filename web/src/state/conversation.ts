@@ -2,10 +2,10 @@ import { computed, signal } from "@preact/signals";
 import { ask, rejoin } from "../api/answerStream";
 import { isAbort } from "../api/client";
 import { Problem, sentenceFor } from "../api/problem";
-import { stopAnswer } from "../api/routes";
+import { readAnswer, stopAnswer } from "../api/routes";
 import type { ServerEvent } from "../api/sse";
 import { announce } from "./announcements";
-import { advance, type AnswerView, EMPTY, isRunning, withdraw } from "./answer";
+import { advance, type AnswerView, EMPTY, isRunning, retell, withdraw } from "./answer";
 import { chosenId } from "./collections";
 
 /** A question and its answer, in one collection. */
@@ -58,9 +58,24 @@ export async function stop({ key, answer }: Turn): Promise<void> {
   }
 }
 
-/** Takes out of every answer what rests on a document that has just been deleted. */
-export function withdrawDocument(documentId: string): void {
-  turns.value = turns.value.map((turn) => ({ ...turn, answer: withdraw(turn.answer, documentId) }));
+/**
+ * Takes out of every answer what cites documents that have just been deleted, then reads the answers again: a sentence
+ * may hold words of a document that it does not cite, and only the server knows. One that still grows ends so anyway.
+ */
+export async function withdrawDocuments(documentIds: ReadonlySet<string>): Promise<void> {
+  turns.value = turns.value.map((turn) => ({ ...turn, answer: withdraw(turn.answer, documentIds) }));
+  await Promise.all(turns.value.filter(({ answer }) => !isRunning(answer.phase)).map(readAgain));
+}
+
+async function readAgain({ key, answer: { id } }: Turn): Promise<void> {
+  if (id === null) return;
+  try {
+    const told = await readAnswer(id);
+    update(key, (answer) => retell(answer, told));
+  } catch {
+    // Without the server's word, none of its sentences is known to be free of what was deleted.
+    update(key, (answer) => retell(answer, null));
+  }
 }
 
 /** Forgets everything, when the person signs out. */

@@ -84,13 +84,14 @@ async function loadPage(after: string | null): Promise<void> {
 
 /** Takes the outcome of an upload into the list, when its collection is the one that is shown. */
 export async function showUploaded(collection: string, outcome: UploadOutcome): Promise<void> {
-  if (opened?.collection !== collection || outcome.id === null) return;
+  const here = opened;
+  if (here?.collection !== collection || outcome.id === null) return;
   const document = await readDocument(outcome.id);
-  if (opened.collection !== collection) return;
+  if (here !== opened) return;
   const job_id = outcome.job_id ?? document.job_id;
   putFirst({ document: { ...document, job_id }, job: null, note: noteOn(outcome) });
   announce(`${document.name}: ${noteOn(outcome) ?? "accepted"}`);
-  if (outcome.job_id !== null) opened.watch.add(outcome.job_id);
+  if (outcome.job_id !== null) here.watch.add(outcome.job_id);
 }
 
 /** Takes the documents that an archive became into the list, when its collection is the one that is shown. */

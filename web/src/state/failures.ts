@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { isAbort } from "../api/client";
+import { isAbort, visitSignal } from "../api/client";
 import { sentenceFor } from "../api/problem";
 import { readDocument, readFailedJobs, retryFailedJobs, retryJob } from "../api/routes";
 import type { Job } from "../api/types";
@@ -52,9 +52,11 @@ export function clearFailures(): void {
 
 /** Looks up the names of the documents that the failed jobs are about. */
 export async function nameFailures(): Promise<void> {
+  const visit = visitSignal();
   const ids = (failures.value?.jobs ?? []).map(({ document_id }) => document_id);
   const unknown = [...new Set(ids)].filter((id) => id !== null).filter((id) => !failedNames.value.has(id));
   const found = await Promise.all(unknown.map(async (id) => [id, await nameOf(id)] as const));
+  if (visit.aborted) return;
   failedNames.value = new Map([...failedNames.value, ...found]);
 }
 
@@ -82,6 +84,7 @@ export async function retryAllFailures(): Promise<void> {
 }
 
 async function again(retry: () => Promise<string[]>): Promise<void> {
+  const visit = visitSignal();
   const before = failures.value;
   if (!before) return;
   try {
@@ -89,9 +92,9 @@ async function again(retry: () => Promise<string[]>): Promise<void> {
     announce(`${counted(ids.length, "job")} queued again`);
     before.jobs.filter(({ id }) => ids.includes(id)).forEach((job) => expectAgain(before.collection, job));
     await refreshJobs(ids);
-    await loadFailures(before.collection);
+    if (!visit.aborted) await loadFailures(before.collection);
   } catch (error) {
-    failures.value = { ...before, note: sentenceFor(error) };
+    if (!isAbort(error)) failures.value = { ...before, note: sentenceFor(error) };
   }
 }
 

@@ -64,6 +64,7 @@ async function read(to: ReaderTarget, signal: AbortSignal): Promise<ReaderText> 
 export function closeReader(): void {
   loading?.abort();
   target.value = null;
+  readerText.value = { phase: "loading" };
 }
 
 /** Focuses what had the focus before the reader opened. Works only once the page is no longer inert beneath it. */

@@ -1,13 +1,9 @@
 import { computed, signal } from "@preact/signals";
-import { listenForSignedOut } from "../api/client";
+import { isAbort, listenForSignedOut } from "../api/client";
 import { Problem, sentenceFor } from "../api/problem";
 import { readSession, signIn, signOut } from "../api/routes";
 import type { Session } from "../api/types";
-import { clearArrivals } from "./arrivals";
-import { clearCollections } from "./collections";
-import { clearConversation } from "./conversation";
-import { clearFailures } from "./failures";
-import { closeReader } from "./reader";
+import { forgetAll } from "./forgetting";
 
 type SessionState =
   | { phase: "loading" }
@@ -35,13 +31,15 @@ export async function startSession(): Promise<void> {
   session.value = { phase: "loading" };
   listenForSignedOut(() => {
     if (session.value.phase === "signed_in") {
+      forgetAll();
       session.value = { phase: "signed_out", note: "Your session has ended." };
     }
   });
   try {
     const note = await exchangeToken(takeToken());
     const who = await readSession();
-    session.value = who ? { phase: "signed_in", session: who } : { phase: "signed_out", note };
+    if (who) begin(who);
+    else session.value = { phase: "signed_out", note };
   } catch (error) {
     session.value = { phase: "unreachable", note: sentenceFor(error) };
   }
@@ -53,7 +51,7 @@ export async function enterKey(key: string): Promise<string | null> {
     await signIn({ api_key: key });
     const who = await readSession();
     if (!who) return "Your browser did not keep the session. Allow cookies for this page, then try again.";
-    session.value = { phase: "signed_in", session: who };
+    begin(who);
     return null;
   } catch (error) {
     if (error instanceof Problem && error.status === 401) return "The server does not know this key.";
@@ -61,17 +59,20 @@ export async function enterKey(key: string): Promise<string | null> {
   }
 }
 
+/** Lets somebody in, to a page that holds nothing of whoever was there before. */
+function begin(who: Session): void {
+  forgetAll();
+  session.value = { phase: "signed_in", session: who };
+}
+
 export async function leave(): Promise<string | null> {
   try {
     await signOut();
   } catch (error) {
-    if (!(error instanceof Problem && error.status === 401)) return sentenceFor(error);
+    // The session was over already: that ended the visit, and with it this request.
+    if (!isAbort(error)) return sentenceFor(error);
   }
-  clearConversation();
-  clearArrivals();
-  clearFailures();
-  clearCollections();
-  closeReader();
+  forgetAll();
   session.value = { phase: "signed_out", note: null };
   return null;
 }

@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { isAbort } from "../api/client";
 import { sentenceFor, sentenceOf } from "../api/problem";
 import type { UploadOutcome } from "../api/types";
 import { uploadFile } from "../api/upload";
@@ -53,6 +54,11 @@ export function sendAgain(key: number): void {
   void sendAll();
 }
 
+/** Forgets all files, when the person signs out: what waits is not sent, and what is being sent is given up. */
+export function clearUploads(): void {
+  uploads.value = [];
+}
+
 async function sendAll(): Promise<void> {
   if (sending) return;
   sending = true;
@@ -75,7 +81,7 @@ async function send({ key, collection, file, unpack }: Upload): Promise<void> {
     await showUploaded(collection, outcome);
     dismiss(key);
   } catch (error) {
-    reject(key, file, sentenceFor(error));
+    if (!isAbort(error)) reject(key, file, sentenceFor(error));
   }
 }
 
