@@ -48,7 +48,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.over = False
+        self._struck = False
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
         self._end = math.inf
@@ -66,6 +66,11 @@ class Deadline:
             for own in self._sockets:
                 own.close()
             self._sockets.clear()
+
+    @property
+    def over(self) -> bool:
+        """Whether the end has come: by the clock, since a connection gives up at that moment on its own."""
+        return self._struck or time.monotonic() >= self._end
 
     @property
     def watch(self) -> dict[str, Any]:
@@ -89,7 +94,7 @@ class Deadline:
 
     def _strike(self) -> None:
         with self._lock:
-            self.over = True
+            self._struck = True
             for own in self._sockets:
                 _shut(own)
 

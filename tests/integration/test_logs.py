@@ -90,7 +90,7 @@ class TestServer:
     def test_the_request_is_found_in_the_worker(self, lines: list[dict[str, object]]) -> None:
         ended = [
             line
-            for line in of(lines, logger="ingest.work", request_id="the-upload")
+            for line in of(lines, request_id="the-upload")
             if str(line["message"]).startswith("the job ended")
         ]
         assert len({line["job_id"] for line in ended}) == len(ended) == 4
