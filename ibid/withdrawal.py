@@ -4,7 +4,7 @@ Rows and bytes that nobody can reach any more go later, with the deletion's job 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import Select, delete, func, select, update
@@ -62,9 +62,16 @@ def withdraw(session: Session, ids: Documents) -> dict[str, Counts]:
     return counts
 
 
-def stands_alone(text: str, evidence: Iterable[str]) -> bool:
-    """Whether a sentence has all its words from the evidence, so that none can come from anywhere else."""
-    held = {term for each in evidence for term in terms(each)}
+def stands_alone(text: str, support: str, question: str, quotes: Sequence[str | None]) -> bool:
+    """Whether a sentence may stay when a document that its model was shown is out of sight.
+
+    It may if it is verified, none of the quotes that it cites is lacking (None), and every word of it is in these or in
+    the question, so that none can come from anywhere else.
+    """
+    evidence = [quote for quote in quotes if quote is not None]
+    if not quotes or len(evidence) < len(quotes) or support != Support.VERIFIED:
+        return False
+    held = {term for each in (question, *evidence) for term in terms(each)}
     return held.issuperset(terms(text))
 
 
@@ -75,11 +82,11 @@ def _empty_sentences(session: Session, ids: Documents) -> dict[str, int]:
     living quotes it cites, or was in the question, is kept. Which answers are concerned stays known, without a span,
     so that the deletion's job looks at each of them again. Each emptied sentence is counted for one of the documents.
     """
-    cited = select(AnswerCitation.answer_id, AnswerCitation.document_id).where(
+    citing = select(AnswerCitation.answer_id, AnswerCitation.document_id).where(
         AnswerCitation.document_id.in_(ids)
     )
     shown = select(AnswerSource.answer_id, AnswerSource.document_id).where(AnswerSource.document_id.in_(ids))
-    rows = session.execute(cited.union(shown)).all()
+    rows = session.execute(citing.union(shown)).all()
     # That with the lowest id: of a document and one inside it, the document.
     of = {
         row.answer_id: row.document_id for row in sorted(rows, key=lambda row: row.document_id, reverse=True)
@@ -98,10 +105,8 @@ def _empty_sentences(session: Session, ids: Documents) -> dict[str, int]:
             .execution_options(populate_existing=True)
         ).all()
         for sentence, question in sentences:
-            found = [quotes.get((sentence.answer_id, n)) for n in sentence.citations]
-            evidence = [quote for quote in found if quote is not None]
-            whole = bool(found) and len(evidence) == len(found) and sentence.support == Support.VERIFIED
-            if not (whole and stands_alone(sentence.text, (question, *evidence))):
+            cited = [quotes.get((sentence.answer_id, n)) for n in sentence.citations]
+            if not stands_alone(sentence.text, sentence.support, question, cited):
                 sentence.text, sentence.withdrawn = "", True
                 emptied[of[sentence.answer_id]] += 1
         session.flush()

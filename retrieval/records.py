@@ -133,9 +133,8 @@ def citable(
     seen = visible(session, scope, cited | shown)
     if seen >= cited | shown:
         return True
-    evidence = (question, *(place.quote for place in judged.evidence))
-    verified = judged.support is Support.VERIFIED and seen >= cited
-    return verified and withdrawal.stands_alone(judged.text, evidence)
+    quotes = [place.quote if place.document_id in seen else None for place in judged.evidence]
+    return withdrawal.stands_alone(judged.text, judged.support, question, quotes)
 
 
 def release(session: Session, answer_id: str, judged: Judged) -> None:

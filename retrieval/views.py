@@ -27,7 +27,7 @@ from ibid.db.tables import (
     Version,
 )
 from ibid.errors import NotFound
-from ibid.types import Box, Citation, Hit, Json, Legs, Scope, Support
+from ibid.types import Box, Citation, Hit, Json, Legs, Scope
 from ibid.withdrawal import SourceDeleted, stands_alone
 
 
@@ -225,7 +225,11 @@ def _sentences(
     )
     hidden = _hidden_source(session, scope, answer.id)
     return tuple(
-        _sentence(row, citations, withheld=hidden and not _stands_alone(row, answer.question, citations))
+        _sentence(
+            row,
+            citations,
+            withheld=hidden and not _stands_alone(row, answer.question, citations),
+        )
         for row in rows
     )
 
@@ -237,6 +241,11 @@ def _sentence(row: AnswerSentence, citations: Mapping[int, Citation], *, withhel
     return SentenceView(row.ordinal, row.text, row.support, numbers, withdrawn=False)
 
 
+def _stands_alone(row: AnswerSentence, question: str, citations: Mapping[int, Citation]) -> bool:
+    quotes = [citations[n].quote if n in citations else None for n in row.citations]
+    return stands_alone(row.text, row.support, question, quotes)
+
+
 def _hidden_source(session: Session, scope: Scope, answer_id: str) -> bool:
     """Whether the reader may not see, or not any more, a document of which the model was shown a passage."""
     seen = (
@@ -246,12 +255,6 @@ def _hidden_source(session: Session, scope: Scope, answer_id: str) -> bool:
     )
     hidden = select(AnswerSource.document_id).where(AnswerSource.answer_id == answer_id, ~seen.exists())
     return session.scalar(hidden.limit(1)) is not None
-
-
-def _stands_alone(row: AnswerSentence, question: str, citations: Mapping[int, Citation]) -> bool:
-    """Whether it is verified and all its words are in the question or in the quotes that it cites, as after a delete."""
-    quotes = [citations[n].quote for n in row.citations if n in citations]
-    return bool(quotes) and row.support == Support.VERIFIED and stands_alone(row.text, (question, *quotes))
 
 
 def _nearest(session: Session, scope: Scope, answer: Answer) -> tuple[Hit, ...]:

@@ -47,10 +47,7 @@ class DirectoryBlobStore:
         try:
             size = _write(incoming, chunks)
             with _translated():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                incoming.replace(target)
-                for folder in (target.parent, target.parent.parent, self._kept, self._root):
-                    _sync_folder(folder)
+                self._place_at(target, incoming)
                 _remove(self._former_place(key))
         finally:
             incoming.unlink(missing_ok=True)
@@ -94,7 +91,7 @@ class DirectoryBlobStore:
         path = self._place(key)
         if not path.is_file():
             with _translated():
-                _move(self._former_place(key), path)
+                self._move(self._former_place(key), path)
         return path
 
     def _place(self, key: str) -> Path:
@@ -121,11 +118,26 @@ class DirectoryBlobStore:
             if target.is_file():
                 _remove(path)
             else:
-                _move(path, target)
+                self._move(path, target)
         for outer in _parts(self._root):
             for inner in _parts(outer):
                 _remove_empty(inner)
             _remove_empty(outer)
+
+    def _move(self, path: Path, target: Path) -> None:
+        """Nothing happens if there is no such file, or another process was quicker."""
+        try:
+            if path.is_file():
+                self._place_at(target, path)
+        except FileNotFoundError:
+            return
+
+    def _place_at(self, target: Path, path: Path) -> None:
+        """Rename a file, on disk when it returns: so are the folders that it may have been the first in."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        for folder in (target.parent, target.parent.parent, self._kept, self._root):
+            _sync_folder(folder)
 
     def _clear_leftovers(self) -> None:
         oldest = time.time() - _LEFT_BEHIND_SECONDS
@@ -171,18 +183,6 @@ def _entries(folder: Path) -> list[Path]:
             return list(folder.iterdir())
     except FileNotFoundError:
         return []
-
-
-def _move(path: Path, target: Path) -> None:
-    """Move a file, on disk when it returns; nothing happens if there is none, or another process was quicker."""
-    if not path.is_file():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.rename(target)
-    except FileNotFoundError:
-        return
-    _sync_folder(target.parent)
 
 
 def _remove(path: Path) -> None:

@@ -32,11 +32,11 @@ def damage(*more: type[Exception]) -> Iterator[None]:
         ) from error
 
 
-class WatchedFile:
-    """A file that calls `look` before each read, by which whoever reads it for minutes is stopped in between."""
+class _Seekable:
+    """What is the same of every file that is read in a way of its own."""
 
-    def __init__(self, file: BinaryIO, look: Callable[[], object]) -> None:
-        self._file, self._look = file, look
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
     def seekable(self) -> bool:
         """It is."""
@@ -49,6 +49,14 @@ class WatchedFile:
     def tell(self) -> int:
         """As for any file."""
         return self._file.tell()
+
+
+class WatchedFile(_Seekable):
+    """A file that calls `look` before each read, by which whoever reads it for minutes is stopped in between."""
+
+    def __init__(self, file: BinaryIO, look: Callable[[], object]) -> None:
+        super().__init__(file)
+        self._look = look
 
     def read(self, size: int = -1) -> bytes:
         """As for any file, or what `look` raises."""
@@ -56,25 +64,14 @@ class WatchedFile:
         return self._file.read(size)
 
 
-class BoundedFile:
+class BoundedFile(_Seekable):
     """A seekable file that gives at most `most` bytes at once: a directory that is too long is not read at all."""
 
     def __init__(self, file: BinaryIO, *, most: int) -> None:
-        self._file, self._most = file, most
+        super().__init__(file)
+        self._most = most
         self._size = file.seek(0, 2)
         file.seek(0)
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        """As for any file."""
-        return self._file.seek(place, whence)
-
-    def tell(self) -> int:
-        """As for any file."""
-        return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, or `ValueError` if that would be too many."""

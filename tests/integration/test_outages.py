@@ -171,8 +171,8 @@ class SmallScratch(Server):
         Path(f"/proc/{self.process.pid}/root{self.scratch}/filler").unlink()
 
 
+@pytest.mark.skipif(not may_mount(), reason="no file systems of its own for a process here")
 class TestDisk:
-    @pytest.mark.skipif(not may_mount(), reason="no file systems of its own for a process here")
     def test_full(self, tmp_path: Path) -> None:
         """507 for what does not fit, and what fits is read."""
         server = SmallDisk(tmp_path, dict(QUICK))
@@ -188,7 +188,6 @@ class TestDisk:
         finally:
             end_family(server.process)
 
-    @pytest.mark.skipif(not may_mount(), reason="no file systems of its own for a process here")
     def test_full_while_parts_are_joined(self, tmp_path: Path) -> None:
         """507, the upload stands where it was, and is accepted once there is room."""
         server = SmallScratch(tmp_path, QUICK | {"TMPDIR": str(tmp_path / "scratch")})

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from ibid import claims, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
-from ibid.types import ChunkerConfig, JobKind, JobState, Parsed, Scope
+from ibid.types import ChunkerConfig, JobKind, JobState, Scope
 from ibid.vectors.errors import StoreUnavailable
-from ingest import indexing, reading, storing
+from ingest import indexing, reading
 from ingest.parsing.errors import Unreadable
 from ingest.tools import Tools
 from ingest.work import work
@@ -157,74 +157,6 @@ class TestPurge:
         monkeypatch.setattr(shop.parts.store, "upsert", suspended)
         work(shop.tools, late)
         assert shop.points() == 0
-
-
-class TestLateAttempt:
-    """A worker that lost its lease goes on where no store's owner refuses it, as on a server."""
-
-    def others_do_it(self, shop: Shop) -> None:
-        shop.expire_leases()
-        with shop.parts.db.begin() as session:
-            claims.sweep(session, max_failures=3)
-        shop.due_now()
-        shop.work()
-
-    def test_does_not_bring_back_an_old_access_list(
-        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        shop.upload(FACTS, grants=["user:ann"])
-        late = shop.claim()
-        restrict = shop.parts.store.restrict
-
-        def suspended(*arguments: object, **named: object) -> None:
-            monkeypatch.undo()
-            shop.upload(FACTS, grants=["user:bob"])
-            self.others_do_it(shop)
-            restrict(*arguments, **named)
-
-        monkeypatch.setattr(shop.parts.store, "restrict", suspended)
-        work(shop.tools, late)
-        assert stored_access(shop) == {("user:bob",)}
-
-    def test_removes_no_points_of_a_newer_one(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The newer one is of an Ibid that cuts otherwise, so that the numbers differ."""
-        accepted = shop.upload(FACTS)
-        late = shop.claim()
-        count, cut = shop.parts.store.count, indexing.chunk
-
-        def finer(parsed: Parsed, config: ChunkerConfig, count_tokens: object) -> object:
-            return cut(parsed, replace(config, max_tokens=12, min_tokens=2), count_tokens)
-
-        def suspended(*arguments: object, **named: object) -> int:
-            monkeypatch.undo()
-            monkeypatch.setattr(indexing, "chunk", finer)
-            self.others_do_it(shop)
-            return count(*arguments, **named)
-
-        monkeypatch.setattr(shop.parts.store, "count", suspended)
-        work(shop.tools, late)
-        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
-        assert shop.points() > 1
-        shop.agree()
-
-    def test_points_that_an_attempt_before_an_upgrade_left_are_removed(
-        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        accepted = shop.upload(FACTS)
-        cut = indexing.chunk
-        monkeypatch.setattr(
-            indexing, "chunk", lambda p, c, n: cut(p, replace(c, max_tokens=12, min_tokens=2), n)
-        )
-        monkeypatch.setattr(storing, "record", away)
-        shop.work()
-        assert shop.points() > 1
-        monkeypatch.undo()
-        for _ in range(2):
-            shop.due_now()
-            shop.work()
-        assert shop.state(accepted.job_id) == JobState.SUCCEEDED
-        assert shop.points() == 1
-        shop.agree()
 
 
 class TestGeneration:
