@@ -232,7 +232,7 @@ def _left_pictures(session: Session, job: Job) -> bool:
     """Whether pages wait to be recognised in the job's version, and it is the document's newest."""
     if job.state != JobState.PARTIALLY_SUCCEEDED or job.kind != JobKind.INGEST:
         return False
-    version = session.get(Version, job.version_id)
+    version = session.scalar(select(Version).where(Version.id == job.version_id))
     if version is None or not version.receipt.get("pages", {}).get("waiting"):
         return False
     newer = select(Version.id).where(
