@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from api.events import Feed, answer_marks, collection_marks, job_marks
 from api.running import Runner
+from api.trail import Trail
 from ibid import access, sample
 from ibid.bootstrap import Parts, open_parts
 from ibid.chat.registry import ChatModels
@@ -46,6 +47,7 @@ class Wiring:
     collections: Feed
     answers: Feed
     runner: Runner
+    trail: Trail
     readiness: "Readiness"
 
 
@@ -126,14 +128,17 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
         collections=Feed(lambda ids: collection_marks(own.db, ids), COLLECTION_POLL_SECONDS),
         answers=Feed(lambda ids: answer_marks(own.db, ids), ANSWER_POLL_SECONDS),
         runner=Runner(kit),
+        trail=Trail(own.db, settings.data_dir),
         readiness=Readiness(own, kit),
     )
+    made.trail.settle()
     made.readiness.begin()
     try:
         yield made
     finally:
         made.readiness.stop()
         await made.runner.close()
+        made.trail.settle()
         if parts is None:
             own.close()
 

@@ -74,14 +74,11 @@ class Bench:
         """The encoder in this process."""
         return load_embedder(self.settings.embedder, self.settings)
 
-    @contextmanager
-    def encoder_threads(self, threads: int) -> Iterator[None]:
-        """Encode with so many threads in the block: their number is the library's, and so that of every encoder here."""
-        load_embedder(self.settings.embedder, self.settings.model_copy(update={"embed_threads": threads}))
-        try:
-            yield
-        finally:
-            load_embedder(self.settings.embedder, self.settings)
+    def encoder_with(self, threads: int) -> Embedder:
+        """Another encoder, with so many threads."""
+        return load_embedder(
+            self.settings.embedder, self.settings.model_copy(update={"embed_threads": threads})
+        )
 
     @cached_property
     def vectors(self) -> Vectors:

@@ -13,6 +13,7 @@ from benchmarks.bench import COLLECTION, Bench, Row, Target
 from benchmarks.ingesting import Ingested, ingest
 from benchmarks.reading import texts
 from benchmarks.server import Server
+from ibid.embedding.port import Embedder
 
 STAGES = ("parse", "chunk", "embed", "index")
 
@@ -25,9 +26,9 @@ FEWER = 1000  # small documents for the encoder with a thread less
 def measure(bench: Bench) -> list[Row]:
     """The encoder works on one half of the texts before the ingestion and on the other half after it."""
     server = bench.server
-    large = _compared(bench, _large(bench), lambda: bench.filled)
+    large = _compared(bench, bench.encoder, _large(bench), lambda: bench.filled)
     sample = [text for file in bench.abstracts[::SAMPLE] for text in texts(bench.encoder, *file)]
-    small = _compared(bench, sample, lambda: ingest(server, "abstracts", bench.abstracts))
+    small = _compared(bench, bench.encoder, sample, lambda: ingest(server, "abstracts", bench.abstracts))
     return [
         *_rows("large documents", large, _stages(large.ingested)),
         *_rows("small documents", small, ""),
@@ -46,9 +47,9 @@ def _with_a_core_left(bench: Bench) -> list[Row]:
     try:
         server.start()
         server.await_idle()
-        with bench.encoder_threads(threads):
-            large = _compared(bench, _large(bench), lambda: ingest(server, COLLECTION, bench.pdfs))
-            small = _compared(bench, sample, lambda: ingest(server, "abstracts", files))
+        encoder = bench.encoder_with(threads)
+        large = _compared(bench, encoder, _large(bench), lambda: ingest(server, COLLECTION, bench.pdfs))
+        small = _compared(bench, encoder, sample, lambda: ingest(server, "abstracts", files))
     finally:
         server.kill()
     name = f"{threads} of {threads + 1} cores"
@@ -70,10 +71,10 @@ class _Compared:
     raw: float
 
 
-def _compared(bench: Bench, some: Sequence[str], run: Callable[[], Ingested]) -> _Compared:
-    seconds = _encode(bench, some[::2])
+def _compared(bench: Bench, encoder: Embedder, some: Sequence[str], run: Callable[[], Ingested]) -> _Compared:
+    seconds = _encode(bench, encoder, some[::2])
     ingested = run()
-    seconds += _encode(bench, some[1::2])
+    seconds += _encode(bench, encoder, some[1::2])
     return _Compared(ingested, len(some) / seconds)
 
 
@@ -94,9 +95,9 @@ def _rows(what: str, found: _Compared, note: str) -> list[Row]:
     ]
 
 
-def _encode(bench: Bench, some: Sequence[str]) -> float:
+def _encode(bench: Bench, encoder: Embedder, some: Sequence[str]) -> float:
     begin = time.perf_counter()
-    vectors = bench.encoder.encode(some)
+    vectors = encoder.encode(some)
     seconds = time.perf_counter() - begin
     bench.vectors.keep(some, vectors)
     return seconds

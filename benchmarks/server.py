@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +66,10 @@ class Server:
             headers={"Authorization": f"Bearer {self.key}"},
             timeout=PATIENCE,
         )
+
+    def seen_from_elsewhere(self) -> "Server":
+        """The same server for another process, which may only speak with it."""
+        return replace(self, process=None)
 
     def await_idle(self) -> None:
         """Wait until no job is queued or running."""

@@ -26,17 +26,20 @@ def record(
     session: Session, who: Who, action: str, resource: str, detail: Mapping[str, Any] | None = None
 ) -> None:
     """Write a row in the transaction of what it tells of, so that neither is without the other."""
-    session.add(
-        Audit(
-            id=new_id("aud"),
-            at=now(),
-            key_id=who.key_id,
-            actor=who.actor[:LONGEST_ACTOR],
-            action=action,
-            resource=resource[:256],
-            request_id=who.request_id,
-            detail=dict(detail or {}),
-        )
+    session.add(row(who, action, resource, detail or {}))
+
+
+def row(who: Who, action: str, resource: str, detail: Mapping[str, Any]) -> Audit:
+    """A row of the present moment."""
+    return Audit(
+        id=new_id("aud"),
+        at=now(),
+        key_id=who.key_id,
+        actor=who.actor[:LONGEST_ACTOR],
+        action=action,
+        resource=resource[:256],
+        request_id=who.request_id,
+        detail=dict(detail),
     )
 
 

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     embed_threads: int = Field(
         0, ge=0, description="threads of one encoder; 0: the cores, shared among the processes of a worker"
     )
+    question_threads: int = Field(
+        1,
+        gt=0,
+        description="threads for a question; more are worth it for larger encoders than the bundled one",
+    )
     chat_model: str = Field(
         "extractive", description="the model that answers, unless a question names another"
     )

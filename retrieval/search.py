@@ -207,14 +207,20 @@ def _confirmed(
         query = query.where(Document.id.in_(only))
     hits: list[Hit] = []
     with kit.db.read() as session:
-        for begin in range(0, len(found), SQL_BATCH):
-            points = found[begin : begin + SQL_BATCH]
+        for points in _portions(found, limit):
             rows = session.execute(query.where(ChunkRow.id.in_([point.id for point in points])))
             seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
             hits += [_hit(point, *seen[point.id]) for point in points if point.id in seen]
             if len(hits) >= limit:
                 break
     return hits[:limit]
+
+
+def _portions(found: list[PointHit], limit: int) -> Iterator[list[PointHit]]:
+    """The best `limit` first, which mostly suffice, and then the rest."""
+    yield found[:limit]
+    for begin in range(limit, len(found), SQL_BATCH):
+        yield found[begin : begin + SQL_BATCH]
 
 
 def _hit(point: PointHit, chunk: ChunkRow, version: Version, document: Document) -> Hit:

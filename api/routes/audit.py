@@ -40,6 +40,7 @@ def list_audit(
     """Newest first."""
     if not found.unlimited:
         raise KeyLimited("This key is limited to some collections, and the audit trail tells of all.")
+    wired.trail.settle()
     with wired.parts.db.read() as session:
         rows = audit.listing(session, action=action, after=after, limit=limit + 1)
         return page(rows, limit, AuditRow.model_validate, lambda row: str(row.id))

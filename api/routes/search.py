@@ -10,7 +10,6 @@ from api.auth import Reader
 from api.once import IdempotencyKey
 from api.problems import documented
 from api.routes.injected import Wired
-from ibid import audit
 from retrieval.search import search as find
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
@@ -66,6 +65,5 @@ def search(
     """The passages nearest to a question. A search changes nothing, so a repetition simply searches again."""
     result = find(wired.kit, found.scope, body.collection, body.query, body.limit)
     seen = {"documents": sorted({hit.document_id for hit in result.hits}), "hits": len(result.hits)}
-    with wired.parts.db.begin() as session:
-        audit.record(session, found.who, "search", result.collection_id, seen)
+    wired.trail.note(found.who, "search", result.collection_id, seen)
     return Found.model_validate(result)

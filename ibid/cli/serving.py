@@ -49,7 +49,7 @@ def serve() -> None:
     gc.disable()
     # uvicorn raises the signal once more after its own end; by default that would skip all that is to be put away.
     signal.signal(signal.SIGTERM, _leave)
-    # A search takes the interpreter's lock a hundred times while it encodes its question. Beside a thread that takes in
+    # A search takes the interpreter's lock dozens of times, for each row that it reads. Beside a thread that takes in
     # uploads it would wait 5 ms each time, by default.
     sys.setswitchinterval(TURN)
     os.umask(0o077)  # the data directory holds keys and everybody's documents; the worker inherits this

@@ -22,6 +22,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
+from ibid.embedding.one_call import OneCall
 from ibid.embedding.port import EmbedderUnavailable, EmbedderUnknown, Matrix
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 
@@ -62,22 +63,25 @@ logger = logging.getLogger(__name__)
 
 
 class SentenceTransformersEmbedder:
-    """An encoder on the CPU; vectors are normalised whatever its own modules do.
+    """An encoder on the CPU; vectors are normalised whatever its own modules do. `threads` 0: one for each core.
 
     One lock guards each batch: the tokenizer's settings (padding, truncation) are state that concurrent calls
     change under each other, and one call already keeps every core busy.
     """
 
-    def __init__(self, name: str, *, threads: int = 0) -> None:
+    def __init__(self, name: str, *, threads: int = 0, question_threads: int = 1) -> None:
         self._lock = threading.Lock()
         self._name = name
+        self._threads = threads or _cores()
+        self._question_threads = question_threads
         folder = _folder(name)
         weights = _digests(folder, _WEIGHTS)
         if name == BUNDLED_EMBEDDER:
             _check_bundled(weights)
         library = _library()
-        importlib.import_module("torch").set_num_threads(threads or _cores())
+        self._torch = importlib.import_module("torch")
         self._model = _load(library, folder, name)
+        self._model.forward = OneCall(self._model)
         self._tokenizer = _counting_tokenizer(self._model)
         self._dimensions = int(self._model.get_embedding_dimension())
         self._max_tokens = self._text_budget()
@@ -89,7 +93,8 @@ class SentenceTransformersEmbedder:
 
         Each process of a worker has an encoder; more threads than cores would wait for one another.
         """
-        return cls(name, threads=settings.embed_threads or max(1, _cores() // settings.worker_processes))
+        threads = settings.embed_threads or max(1, _cores() // settings.worker_processes)
+        return cls(name, threads=threads, question_threads=settings.question_threads)
 
     @property
     def name(self) -> str:
@@ -122,14 +127,21 @@ class SentenceTransformersEmbedder:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for first in range(0, len(order), BATCH):
             rows = order[first : first + BATCH]
-            with self._lock:
+            with self._alone(self._threads):
                 vectors[rows] = self._model.encode_document([texts[i] for i in rows], **_ENCODING)
         return vectors
 
     def encode_query(self, text: str) -> Matrix:
         """Unit vector of a question, shape (dimensions,), with the model's query prompt where it has one."""
-        with self._lock:
+        with self._alone(self._question_threads):
             return cast(Matrix, self._model.encode_query([text], **_ENCODING)[0].astype(np.float32))
+
+    @contextmanager
+    def _alone(self, threads: int) -> Iterator[None]:
+        """The encoder for this thread alone, in the block; the number of threads is the library's, so it is set anew."""
+        with self._lock:
+            self._torch.set_num_threads(threads)
+            yield
 
     def _prompts(self) -> dict[str, str]:
         return {key: text for key, text in sorted((self._model.prompts or {}).items()) if text}

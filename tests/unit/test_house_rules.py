@@ -48,7 +48,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py",),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
-    "torch": ("ibid/embedding/sentence_transformers.py",),
+    "torch": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
     "typer": ("ibid/cli/*",),
     "unstructured": ("ingest/parsing/unstructured*.py",),
     "uvicorn": ("ibid/cli/serving.py",),
