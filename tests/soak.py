@@ -1,6 +1,7 @@
 """The soak: documents pour in, some of them poison, while worker and API are killed and connections are cut at random.
 
-By hand, in the long form: `python -m tests.soak --documents 2000 --kills 200`, and once more each with `--distributed rabbitmq` and `--distributed redis`.
+By hand, in the long form: `python -m tests.soak --documents 2000 --kills 200`, and once more each with
+`--distributed rabbitmq` and `--distributed redis`.
 `tests/integration/test_soak.py` is the short form.
 """
 
