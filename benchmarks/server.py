@@ -15,6 +15,8 @@ import httpx
 import psutil
 
 PATIENCE = 600.0
+LOOK = 1.0
+"""Seconds between two looks for jobs: asking more often would take the processor from what is measured."""
 # What a person may want to compare; every other setting of the environment is kept from the measured server.
 PASSED_ON = ("IBID_EMBEDDER", "IBID_EMBED_THREADS", "IBID_WORKER_PROCESSES", "IBID_CHAT_MODEL")
 
@@ -75,7 +77,7 @@ class Server:
         """Wait until no job is queued or running."""
         with self.client() as client:
             for state in ("queued", "running"):
-                until(partial(_none, client, state), f"the end of {state} jobs", pause=0.1)
+                until(partial(_none, client, state), f"the end of {state} jobs", pause=LOOK)
 
     def stop(self) -> None:
         """End it gently, as a person would."""
