@@ -6,22 +6,26 @@ the table, once. Only a machine that loses its power may lose those of the last 
 do not wait for one another: there it goes straight into the table.
 """
 
+import fcntl
 import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ibid import audit
 from ibid.audit import Who
-from ibid.db.session import Database, DatabaseUnavailable
+from ibid.clock import new_id
+from ibid.db.session import Database
 from ibid.db.tables import Audit
-from ibid.errors import Unavailable
+from ibid.errors import IbidError, Unavailable
 
 OFTEN = 500
 """Rows after which the file is taken into the table, if nobody asked for the trail before."""
@@ -36,15 +40,13 @@ class TrailUnwritable(Unavailable):
 
 
 class Trail:
-    """Where reads are noted. One for each data directory, which has one process that serves it."""
+    """Where reads are noted, by whoever serves this data directory."""
 
     def __init__(self, db: Database, folder: Path) -> None:
         self._db = db
+        self._folder = folder
         self._file = folder / "reads.jsonl"
-        self._taken = folder / "reads.taken.jsonl"
-        self._writing = threading.Lock()
-        self._settling = threading.Lock()
-        self._noted = 0
+        self._noted = count(1)
 
     def note(self, who: Who, action: str, resource: str, detail: Mapping[str, Any]) -> None:
         """Keep a row, before what it tells of is shown; raises `TrailUnwritable`."""
@@ -53,68 +55,86 @@ class Trail:
             with self._db.begin() as session:
                 session.add(row)
             return
-        self._append(row)
-        if self._noted % OFTEN == 0:
-            try:
-                self.settle()
-            except DatabaseUnavailable as error:
-                log.warning("reads are not in the audit table yet: %s", error.message)
+        try:
+            self._append(row)
+        except OSError as error:
+            log.warning("a read cannot be noted: %s", error)
+            raise TrailUnwritable(
+                "What is read cannot be written into the audit trail, so it is not shown. Look at the data directory."
+            ) from error
+        if next(self._noted) % OFTEN == 0:
+            threading.Thread(target=self.settle_if_possible, name="trail", daemon=True).start()
 
     def settle(self) -> None:
-        """Take into the table what is noted so far, also by a process that was killed."""
-        with self._settling:
-            self._take_in()
-            with self._writing:
-                if not self._file.exists():
-                    return
-                self._file.rename(self._taken)
-            self._take_in()
+        """Take into the table what is noted so far, also by a process that was killed.
+
+        Waits for whoever writes to the database; raises `DatabaseUnavailable`.
+        """
+        if self._file.exists():
+            with self._alone():
+                if self._file.exists():
+                    self._file.rename(self._folder / f"reads.{new_id('taken')}.jsonl")
+        for taken in sorted(self._folder.glob("reads.taken_*.jsonl")):
+            self._take_in(taken)
+
+    def settle_if_possible(self) -> None:
+        """The same for those whom nobody hears: what cannot be taken in now is taken in later."""
+        try:
+            self.settle()
+        except (IbidError, OSError) as error:
+            log.warning("reads are not in the audit table yet: %s", error)
 
     def _append(self, row: Audit) -> None:
-        """With a line's end before it: should a full disk have torn the line before, this one is whole."""
-        line = b"\n" + json.dumps(_values(row)).encode()
+        """On a line of its own, also behind one that a full disk has torn."""
+        line = b"\n" + json.dumps(_values(row)).encode() + b"\n"
+        with self._alone():
+            file = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                if os.write(file, line) != len(line):
+                    raise OSError("the disk is full")
+            finally:
+                os.close(file)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread or process writes into the file or takes it away, in the block."""
+        lock = os.open(self._folder / "reads.lock", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            with self._writing:
-                file = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-                try:
-                    whole = os.write(file, line) == len(line)
-                finally:
-                    os.close(file)
-                self._noted += 1
-        except OSError as error:
-            raise TrailUnwritable(_UNWRITABLE) from error
-        if not whole:
-            raise TrailUnwritable(_UNWRITABLE)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
-    def _take_in(self) -> None:
-        """Rows that a killed process took in and did not remove are there already."""
-        if not self._taken.exists():
+    def _take_in(self, taken: Path) -> None:
+        """Rows that a killed process took in and did not remove are there already, and so are those of another."""
+        try:
+            lines = taken.read_bytes().splitlines()
+        except FileNotFoundError:
             return
-        rows = [row for line in self._taken.read_bytes().splitlines() if (row := _read(line)) is not None]
+        rows = [row for line in lines if (row := _read(line)) is not None]
         if rows:
+            dialect = sqlite if self._db.sqlite else postgresql
             with self._db.begin() as session:
-                session.execute(insert(Audit).on_conflict_do_nothing(), rows)
-        self._taken.unlink()
+                session.execute(dialect.insert(Audit).on_conflict_do_nothing(), rows)
+        taken.unlink(missing_ok=True)
 
 
-_UNWRITABLE = (
-    "What is read cannot be written into the audit trail. Make room in the data directory, and ask again."
-)
+_COLUMNS = frozenset(column.name for column in Audit.__table__.columns)
 
 
 def _values(row: Audit) -> dict[str, Any]:
-    return {column.name: getattr(row, column.name) for column in Audit.__table__.columns} | {
-        "at": row.at.isoformat()
-    }
+    return {name: getattr(row, name) for name in _COLUMNS} | {"at": row.at.isoformat()}
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """A row's values; None for an empty line, and for one that was torn, whose reader was refused."""
-    if not line.strip():
+    """A row's values; None for an empty line, and for one that is no row: it was torn, and its reader refused."""
+    if not line.strip(b"\0 "):
         return None
     try:
         values: dict[str, Any] = json.loads(line)
-        return values | {"at": datetime.fromisoformat(values["at"])}
-    except (ValueError, KeyError):
-        log.warning("a torn line of the audit trail was left out")
-        return None
+        if values.keys() == _COLUMNS:
+            return values | {"at": datetime.fromisoformat(values["at"])}
+    except (ValueError, AttributeError, TypeError):
+        pass
+    log.error("no row of the audit trail: %s", line[:1000].decode(errors="replace"))
+    return None

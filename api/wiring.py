@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 
 from api.events import Feed, answer_marks, collection_marks, job_marks
@@ -131,14 +132,14 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
         trail=Trail(own.db, settings.data_dir),
         readiness=Readiness(own, kit),
     )
-    made.trail.settle()
+    await run_in_threadpool(made.trail.settle_if_possible)
     made.readiness.begin()
     try:
         yield made
     finally:
         made.readiness.stop()
         await made.runner.close()
-        made.trail.settle()
+        await run_in_threadpool(made.trail.settle_if_possible)
         if parts is None:
             own.close()
 

@@ -18,11 +18,17 @@ class NotIngested(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """Documents that ended as succeeded, and the seconds from the first byte sent to the end of the last job."""
+    """Documents that ended as succeeded; from just before the first byte was sent to the end of the last job."""
 
     collection: str
-    seconds: float
+    begin: datetime
+    end: datetime
     receipts: tuple[dict[str, Any], ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.end - self.begin).total_seconds()
 
     @property
     def chunks(self) -> int:
@@ -41,7 +47,7 @@ def ingest(server: Server, collection: str, files: Sequence[tuple[str, bytes]]) 
         server.await_idle()  # asking for each job would take the processor from what is measured
         ends = [_end(client, document["job_id"]) for document in accepted]
         receipts = [client.get(f"/v1/documents/{document['id']}/receipt").json() for document in accepted]
-    return Ingested(collection, (max(ends) - begin).total_seconds(), tuple(receipts))
+    return Ingested(collection, begin, max(ends), tuple(receipts))
 
 
 def _upload(

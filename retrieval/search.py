@@ -218,7 +218,8 @@ def _confirmed(
 
 def _portions(found: list[PointHit], limit: int) -> Iterator[list[PointHit]]:
     """The best `limit` first, which mostly suffice, and then the rest."""
-    yield found[:limit]
+    if found:
+        yield found[:limit]
     for begin in range(limit, len(found), SQL_BATCH):
         yield found[begin : begin + SQL_BATCH]
 

@@ -7,75 +7,129 @@ nobody beside it at 9 and 6.5.
 
 import importlib
 import logging
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 Features = dict[str, Any]
 VECTORS = "sentence_embedding"
 # Of two lengths, so that the trace has seen padding.
 EXAMPLES = ["What is it?", "How long is the notice period that both of them agreed on?"]
-CHECKS = [["a"], ["Who?", " ".join(EXAMPLES), EXAMPLES[0]]]
+LONGEST = 512
+"""Words of the longest text for which vectors are compared: as many tokens as a chunk has."""
+CHECKS = [["a"], ["Who?", " ".join(EXAMPLES), EXAMPLES[0]], ["notice " * LONGEST], ["x", "notice " * 40]]
 TOLERANCE = 1e-5
-# What the tracing of a model's own code may raise; it works as it is then.
+# What the tracing of a model's own code may raise, and a trace that is given another shape; it works as it is then.
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+MOST = 16
+"""Traces that a process makes. 10 MB of each stay when its encoder is let go, and a pool may load encoders in turn."""
+# Python's filter of warnings is one for all threads.
+_tracing = threading.Lock()
+_traces = count()
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A trace: tensors of these names go in, beside `rest`, which is a constant of it."""
+
+    run: Callable[..., Any]
+    names: tuple[str, ...]
+    rest: Features
+
+    def takes(self, features: Features) -> bool:
+        """Whether the features are like those of the trace: nothing more, nothing less, and no other constant."""
+        others = {name: value for name, value in features.items() if name not in self.names}
+        return others == self.rest and all(name in features for name in self.names)
+
+    def vectors(self, features: Features) -> Any:  # noqa: ANN401 - the vendor's tensor
+        """Shape (texts, dimensions)."""
+        return self.run(*(features[name] for name in self.names))
 
 
 class OneCall:
     """The forward pass of a model for texts, traced for each task ("query", "document") when that is first needed.
 
-    Vectors are those that the model gives layer by layer: they are compared when the trace is made, and a model whose
-    trace gives others (its code decides by what it reads) goes on layer by layer, as the log then says. Not for threads
-    at once.
+    A trace is used if it gave the vectors of the layers for a few texts, short and long, alone and together. A model
+    whose code decides otherwise by what it reads goes on layer by layer, as the log then says, and so does whatever is
+    not like the examples. Not for threads at once.
     """
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - the vendor's type stays in here
         self._model = model
         self._by_layer: Callable[..., Features] = model.forward
-        self._graphs: dict[str | None, Callable[[Features], Any] | None] = {}
+        self._graphs: dict[str | None, _Graph | None] = {}
 
     def __call__(self, features: Features, task: str | None = None) -> Features:
         """The features with the vectors of their texts, shape (texts, dimensions), not normalised yet."""
         if task not in self._graphs:
-            self._graphs[task] = self._traced(task)
+            self._graphs[task] = self._graph(task)
         graph = self._graphs[task]
-        if graph is None:
+        if graph is None or not graph.takes(features):
             return self._by_layer(features, task=task)
-        return features | {VECTORS: graph(features)}
+        return features | {VECTORS: graph.vectors(features)}
 
-    def _traced(self, task: str | None) -> Callable[[Features], Any] | None:
-        torch = importlib.import_module("torch")
-        examples = self._features(EXAMPLES, task)
-        names = [name for name, value in examples.items() if isinstance(value, torch.Tensor)]
-        rest = {name: value for name, value in examples.items() if name not in names}
-
-        def forward(*tensors: Any) -> Any:  # noqa: ANN401 - a trace takes tensors by position and nothing else
-            return self._by_layer(rest | dict(zip(names, tensors, strict=True)), task=task)[VECTORS]
-
-        self._model.requires_grad_(requires_grad=False)  # or its weights may not be constants of a trace
+    def _graph(self, task: str | None) -> _Graph | None:
+        if next(_traces) >= MOST:
+            logger.info("%d encoders were traced in this process; this one works layer by layer", MOST)
+            return None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what a trace takes for constant: `_differs` finds out
-                graph = torch.jit.trace(forward, tuple(examples[name] for name in names), check_trace=False)
+            with _tracing, _silence():
+                graph = self._traced(task)
+            same = all(self._same(graph, texts, task) for texts in CHECKS)
         except UNTRACEABLE as error:
             logger.info("this encoder cannot be traced and works layer by layer: %s", error)
             return None
-
-        def vectors(features: Features) -> Any:  # noqa: ANN401 - the vendor's tensor
-            return graph(*(features[name] for name in names))
-
-        if any(self._differs(vectors, texts, task) for texts in CHECKS):
+        if not same:
             logger.info("this encoder's trace gives other vectors, so it works layer by layer")
-            return None
-        return vectors
+        return graph if same else None
+
+    def _traced(self, task: str | None) -> _Graph:
+        torch = importlib.import_module("torch")
+        examples = self._features(EXAMPLES, task)
+        names = tuple(name for name, value in examples.items() if isinstance(value, torch.Tensor))
+        rest = {name: value for name, value in examples.items() if name not in names}
+        layers = self._by_layer
+
+        class Forward(torch.nn.Module):  # type: ignore[misc, name-defined]  # the vendor is imported when needed
+            """From tensors by position to vectors. It holds the weights: those of a mere function are never freed."""
+
+            def __init__(self, modules: Iterable[Any]) -> None:
+                super().__init__()
+                self.layers = torch.nn.ModuleList(modules)
+
+            def forward(self, *tensors: Any) -> Any:  # noqa: ANN401 - the vendor's tensors
+                return layers(rest | dict(zip(names, tensors, strict=True)), task=task)[VECTORS]
+
+        tensors = tuple(examples[name] for name in names)
+        return _Graph(torch.jit.trace(Forward(self._model).eval(), tensors, check_trace=False), names, rest)
 
     def _features(self, texts: list[str], task: str | None) -> Features:
-        found: Features = self._model.preprocess(texts, task=task)
+        prompt = (self._model.prompts or {}).get(task) or None
+        found: Features = self._model.preprocess(texts, prompt=prompt, task=task)
         return found
 
-    def _differs(self, vectors: Callable[[Features], Any], texts: list[str], task: str | None) -> bool:
+    def _same(self, graph: _Graph, texts: list[str], task: str | None) -> bool:
         features = self._features(texts, task)
         wanted = self._by_layer(dict(features), task=task)[VECTORS]
-        return bool((vectors(features) - wanted).abs().max() > TOLERANCE)
+        found = graph.vectors(features)
+        return found.shape == wanted.shape and bool(((found - wanted).abs() <= TOLERANCE).all())
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A trace looks at all that a model has, of which the libraries warn; what it takes for constant, `_same` finds out."""
+    told = importlib.import_module("transformers").utils.logging
+    before = told.get_verbosity()
+    told.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        told.set_verbosity(before)

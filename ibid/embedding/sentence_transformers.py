@@ -65,8 +65,8 @@ logger = logging.getLogger(__name__)
 class SentenceTransformersEmbedder:
     """An encoder on the CPU; vectors are normalised whatever its own modules do. `threads` 0: one for each core.
 
-    One lock guards each batch: the tokenizer's settings (padding, truncation) are state that concurrent calls
-    change under each other, and one call already keeps every core busy.
+    One lock guards each batch and each question: the tokenizer's settings (padding, truncation) and the number of
+    threads are state that concurrent calls would change under each other.
     """
 
     def __init__(self, name: str, *, threads: int = 0, question_threads: int = 1) -> None:

@@ -1,7 +1,10 @@
 """A model's forward pass as one call: the same vectors, and layer by layer where a trace would give others."""
 
 import copy
+import gc
 import importlib
+import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ibid.embedding.one_call import OneCall
+from ibid.embedding import one_call
+from ibid.embedding.one_call import MOST, OneCall
 from ibid.embedding.registry import load_embedder
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 
@@ -61,23 +65,43 @@ def not_to_be_traced(vectors: torch.Tensor) -> torch.Tensor:
     return vectors * 2
 
 
-def test_gives_the_vectors_that_the_layers_give(model: Any) -> None:
-    singly = [model.encode_query([text])[0] for text in TEXTS]
-    together = model.encode_document(TEXTS)
+def of_the_traced_shape_only(vectors: torch.Tensor) -> torch.Tensor:
+    return vectors + torch.zeros(len(vectors), 1)
+
+
+def nothing_when_traced(vectors: torch.Tensor) -> torch.Tensor:
+    return vectors * float("nan") if torch.jit.is_tracing() else vectors
+
+
+@pytest.fixture(autouse=True)
+def nothing_traced_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_call, "_traces", itertools.count())
+
+
+def layers_taken(model: Any) -> list[str | None]:
+    """Make the model run its trace; gives the tasks for which it still went by its layers, as they come."""
     layers = model.forward
     model.forward = OneCall(model)
     taken: list[str | None] = []
     model.forward._by_layer = lambda features, task: taken.append(task) or layers(features, task=task)
-    asked = [model.encode_query([text])[0] for text in TEXTS]
-    made = model.encode_document(TEXTS)
-    began = len(taken)
-    assert np.array_equal(singly, asked)
-    assert np.array_equal(together, made)
+    return taken
+
+
+def test_gives_the_vectors_that_the_layers_give(model: Any) -> None:
+    singly = [model.encode_query([text])[0] for text in TEXTS]
+    together = model.encode_document(TEXTS)
+    taken = layers_taken(model)
     model.encode_query(TEXTS)
-    assert len(taken) == began  # nothing went by the layers once both were traced
+    model.encode_document(TEXTS)
+    taken.clear()
+    assert np.array_equal(singly, [model.encode_query([text])[0] for text in TEXTS])
+    assert np.array_equal(together, model.encode_document(TEXTS))
+    assert taken == []  # nothing went by the layers once both were traced
 
 
-@pytest.mark.parametrize("change", [by_its_shape, not_to_be_traced])
+@pytest.mark.parametrize(
+    "change", [by_its_shape, not_to_be_traced, of_the_traced_shape_only, nothing_when_traced]
+)
 def test_goes_by_the_layers_where_a_trace_is_not_the_model(library: Any, bundled: Any, change: Any) -> None:
     modules = [copy.deepcopy(module) for module in bundled]
     model = library.SentenceTransformer(modules=[*modules, Last(change)], device="cpu").eval()
@@ -85,3 +109,43 @@ def test_goes_by_the_layers_where_a_trace_is_not_the_model(library: Any, bundled
     model.forward = OneCall(model)
     found = [model.encode_query(texts) for texts in (TEXTS[:1], TEXTS[:2], TEXTS)]
     assert all(np.array_equal(one, other) for one, other in zip(wanted, found, strict=True))
+
+
+def test_a_prompt_that_is_not_averaged_is_left_out_by_a_trace_too(library: Any, bundled: Any) -> None:
+    """Then the tokens of the prompt are masked by a number beside the tensors."""
+    pooling = library.sentence_transformer.modules.Pooling(
+        bundled.get_embedding_dimension(), include_prompt=False
+    )
+    model = library.SentenceTransformer(
+        modules=[copy.deepcopy(bundled[0]), pooling],
+        prompts={"query": "Represent this question for retrieval: "},
+        device="cpu",
+    ).eval()
+    wanted = model.encode_query(TEXTS)
+    bare = model.encode(TEXTS, prompt="")
+    taken = layers_taken(model)
+    model.encode_query(TEXTS)
+    taken.clear()
+    assert np.array_equal(wanted, model.encode_query(TEXTS))
+    assert taken == []
+    assert np.array_equal(bare, model.encode(TEXTS, prompt="", task="query"))  # no prompt, so by the layers
+    assert taken == ["query"]
+
+
+def test_weights_go_with_their_encoder(library: Any, bundled: Any) -> None:
+    model = copy.deepcopy(bundled)
+    model.forward = OneCall(model)
+    model.encode_query(TEXTS)
+    weights = [weakref.ref(weight) for weight in model.parameters()]
+    del model
+    gc.collect()
+    assert not any(weight() is not None for weight in weights)
+
+
+def test_a_process_makes_so_many_traces_and_no_more(model: Any) -> None:
+    for _ in range(MOST):
+        next(one_call._traces)
+    wanted = model.encode_query(TEXTS)
+    taken = layers_taken(model)
+    assert np.array_equal(wanted, model.encode_query(TEXTS))
+    assert taken == ["query"]

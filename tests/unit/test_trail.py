@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import resource
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from sqlalchemy import select, text
 
 from api.trail import OFTEN, Trail, TrailUnwritable
 from ibid.audit import Who
-from ibid.db.session import Database
+from ibid.db.session import Database, DatabaseUnavailable
 from ibid.db.tables import Audit
+from tests.running import eventually
 
 WHO = Who("key_1", "user:änn", "req_1")
 
@@ -65,28 +68,34 @@ def test_a_killed_process_loses_none(db: Database, trail: Trail, tmp_path: Path)
     assert resources(db) == ["col_1"]
 
 
-def test_killed_between_table_and_file_a_row_is_there_once(
-    db: Database, trail: Trail, tmp_path: Path
+@pytest.mark.parametrize("in_the_table", [False, True], ids=["before the commit", "after the commit"])
+def test_killed_while_rows_are_taken_in_each_is_there_once(
+    db: Database, trail: Trail, tmp_path: Path, in_the_table: bool
 ) -> None:
     note(trail, "first")
     lines = (tmp_path / "reads.jsonl").read_bytes()
-    trail.settle()
-    (tmp_path / "reads.taken.jsonl").write_bytes(lines)
+    if in_the_table:
+        trail.settle()
+    else:
+        (tmp_path / "reads.jsonl").unlink()
+    (tmp_path / "reads.taken_1.jsonl").write_bytes(lines)
     note(trail, "second")
     trail.settle()
     assert resources(db) == ["first", "second"]
 
 
-def test_a_torn_line_costs_nothing_but_itself(
-    db: Database, trail: Trail, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "line", [b'{"id": "aud_torn", "a', b"[1]", b'{"id": "aud_1"}', b"\0" * 100, b"\xff\xfe"]
+)
+def test_a_line_that_is_no_row_costs_nothing_but_itself(
+    db: Database, trail: Trail, tmp_path: Path, line: bytes
 ) -> None:
     note(trail, "before")
     with (tmp_path / "reads.jsonl").open("ab") as file:
-        file.write(b'\n{"id": "aud_torn", "a')
+        file.write(line)
     note(trail, "after")
     trail.settle()
     assert resources(db) == ["after", "before"]
-    assert "torn" in caplog.text
 
 
 def test_what_cannot_be_noted_is_refused(db: Database, tmp_path: Path) -> None:
@@ -94,18 +103,56 @@ def test_what_cannot_be_noted_is_refused(db: Database, tmp_path: Path) -> None:
         note(Trail(db, tmp_path / "not a folder"))
 
 
-def test_many_threads_and_one_that_settles(db: Database, trail: Trail) -> None:
+def test_what_a_full_disk_has_torn_is_refused(db: Database, trail: Trail, tmp_path: Path) -> None:
+    note(trail, "before")
+    size = (tmp_path / "reads.jsonl").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+        with pytest.raises(TrailUnwritable):
+            note(trail, "torn")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    note(trail, "after")
+    trail.settle()
+    assert resources(db) == ["after", "before"]
+
+
+def test_only_the_owner_may_read_it(trail: Trail, tmp_path: Path) -> None:
+    note(trail)
+    assert (tmp_path / "reads.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_several_that_note_and_settle_on_one_folder(db: Database, tmp_path: Path) -> None:
+    trails = [Trail(db, tmp_path), Trail(db, tmp_path)]
     with ThreadPoolExecutor(8) as pool:
-        noted = [pool.submit(note, trail, f"{number:04}") for number in range(300)]
-        settled = [pool.submit(trail.settle) for _ in range(20)]
+        noted = [pool.submit(note, trails[number % 2], f"{number:04}") for number in range(400)]
+        settled = [pool.submit(trails[number % 2].settle) for number in range(40)]
         for each in (*noted, *settled):
             each.result()
-    trail.settle()
-    assert resources(db) == [f"{number:04}" for number in range(300)]
+    trails[0].settle()
+    assert resources(db) == [f"{number:04}" for number in range(400)]
 
 
-def test_the_file_does_not_grow_for_ever(db: Database, trail: Trail, tmp_path: Path) -> None:
-    for number in range(OFTEN + 1):
+def test_the_file_does_not_grow_for_ever(db: Database, trail: Trail) -> None:
+    for number in range(OFTEN):
         note(trail, f"{number:04}")
-    assert len(resources(db)) == OFTEN
-    assert (tmp_path / "reads.jsonl").read_bytes().count(b"\n") == 1
+    eventually(lambda: len(resources(db)) == OFTEN)
+
+
+def test_nobody_is_stopped_by_a_table_that_cannot_be_written_now(
+    db: Database, trail: Trail, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    note(trail)
+    with db.begin() as session:
+        session.execute(text("ALTER TABLE audit RENAME TO gone"))
+    with pytest.raises(DatabaseUnavailable):
+        trail.settle()
+    trail.settle_if_possible()
+    assert "not in the audit table yet" in caplog.text
+    with db.begin() as session:
+        session.execute(text("ALTER TABLE gone RENAME TO audit"))
+    trail.settle()
+    assert resources(db) == ["col_1"]
