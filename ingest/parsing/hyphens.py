@@ -1,7 +1,7 @@
 """Words divided at a line end: whether their hyphen belongs to the word or to the line."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ingest.parsing.lines import Line, Page
 
@@ -16,7 +16,7 @@ class Divisions:
     def __init__(self, pages: Sequence[Page]) -> None:
         lines = [line for page in pages for line in page.lines]
         self._words = (
-            frozenset(map(_plain, set(_words(lines))))
+            frozenset(map(_plain, set(chain.from_iterable(_words(lines)))))
             if any(line.hyphenated for line in lines)
             else frozenset()
         )
@@ -41,11 +41,12 @@ class Divisions:
         return head[:-1]
 
 
-def _words(lines: Sequence[Line]) -> Iterator[str]:
-    """The words of the document without the halves of divided ones."""
+def _words(lines: Sequence[Line]) -> Iterator[list[str]]:
+    """The words of the document, by line, without the halves of divided ones."""
     after_hyphen = False
     for line in lines:
-        yield from line.words[after_hyphen : -1 if line.hyphenated else None]
+        whole = not (after_hyphen or line.hyphenated)
+        yield line.words if whole else line.words[after_hyphen : -1 if line.hyphenated else None]
         after_hyphen = line.hyphenated
 
 

@@ -111,8 +111,9 @@ def _is_picture(page: Page, handle: pdfium.PdfPage, objects: pdf_objects.Objects
     if not page.lines:
         many = pdfium_c.FPDFPage_CountObjects(handle) >= _MANY_OBJECTS
         return objects.pictured >= _LEAST_PICTURED * size or objects.forms > 0 or many
-    letters = sum(len(word) for line in page.lines for word in line.words)
-    return letters < _STAMP and objects.pictured >= _SCANNED * size
+    if objects.pictured < _SCANNED * size:
+        return False
+    return sum(len(word) for line in page.lines for word in line.words) < _STAMP
 
 
 def _read(
