@@ -10,7 +10,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from itertools import accumulate
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, CursorResult, and_, select, update
 from sqlalchemy.orm import Session
@@ -18,10 +19,13 @@ from sqlalchemy.orm import Session
 from ibid import lifecycle, outbox
 from ibid.clock import now
 from ibid.db.session import moment
-from ibid.db.tables import Job
+from ibid.db.tables import Job, Version
 from ibid.errors import Conflict
 from ibid.jobs import KILLS, end, turns, without_kills
 from ibid.types import JobKind, JobState
+
+TOGETHER: Final = 128 * 1024
+"""Bytes of the files that are claimed together."""
 
 
 class LeaseLost(Conflict):
@@ -52,7 +56,7 @@ class Claim:
 def claim(
     session: Session, worker: str, *, lease: timedelta, limit: int, beside: bool = False
 ) -> list[Claim]:
-    """Claim waiting jobs, fairest collection first: up to `limit` ingests together, anything else alone.
+    """Claim waiting jobs, fairest collection first: up to `limit` small ingests together, anything else alone.
 
     `beside` others that the process has in hand, none is alone: those that must be are left for later.
     """
@@ -64,7 +68,8 @@ def claim(
     )
     rows = {job.id: job for job in session.scalars(waiting)}
     ordered = [rows[id_] for id_ in ids if id_ in rows]
-    batch = _batch(ordered, beside=beside)
+    sharing = _batch(ordered, beside=beside)
+    batch = _small(session, sharing)
     at = moment(session)
     suspects = {job.id for job in batch if job.alone}
     for job in batch:
@@ -72,7 +77,7 @@ def claim(
         job.worker, job.attempt = worker, job.attempt + 1
         job.started_at = job.started_at or at
         job.heartbeat_at, job.lease_until = at, at + lease
-        job.alone = len(batch) == 1 and not beside
+        job.alone = len(sharing) == 1 and not beside
         job.error_code = job.error_message = None
     return [
         Claim(
@@ -106,6 +111,19 @@ def _batch(ordered: Sequence[Job], *, beside: bool) -> list[Job]:
     if first.alone or first.kind != JobKind.INGEST:
         return [] if beside else [first]
     return [job for job in ordered if job.kind == JobKind.INGEST and not job.alone]
+
+
+def _small(session: Session, sharing: list[Job]) -> list[Job]:
+    """The first of them whose files are small together, and at least one.
+
+    A large one fills the encoder by itself: the next is read beside it, and it is found as soon as it is stored.
+    """
+    if len(sharing) < 2:
+        return sharing
+    read = select(Version.id, Version.size).where(Version.id.in_([job.version_id for job in sharing]))
+    sizes = {row.id: row.size for row in session.execute(read)}
+    totals = accumulate(sizes.get(job.version_id, 0) for job in sharing)
+    return [job for job, total in zip(sharing, totals, strict=True) if total <= TOGETHER] or sharing[:1]
 
 
 def heartbeat(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> set[str]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from ibid import claims, leases
 from ibid.bootstrap import Parts, open_parts
+from ibid.claims import TOGETHER
 from ibid.db.session import DatabaseUnavailable
 from ibid.db.tables import Job
 from ibid.embedding.hashing import HashingEmbedder
@@ -76,6 +77,18 @@ class TestTakeBatch:
         assert called == [before + 1, before + 1]
         assert crew.take_batch()
         assert nudge.sent == before + 1, "nothing waits: nobody is called"
+
+    def test_of_large_files_takes_one_and_leaves_the_next_for_the_other_hand(
+        self, shop: Shop, crew: Crew
+    ) -> None:
+        sizes = [TOGETHER // 2 - 9, TOGETHER // 2 - 9, 40, TOGETHER + 9, 40]
+        accepted = [shop.upload("A word. " * (size // 8), f"{n}.txt") for n, size in enumerate(sizes)]
+        done = []
+        while crew.take_batch():
+            done.append([shop.state(one.job_id) == JobState.SUCCEEDED for one in accepted].count(True))
+        assert done == [2, 3, 4, 5]
+        assert not any(shop.job(one.job_id).alone for one in accepted[:-1])
+        assert shop.job(accepted[-1].job_id).alone
 
     def test_a_bug_costs_the_others_nothing_but_time(self, shop: Shop, crew: Crew) -> None:
         shop.reader.before = broken
