@@ -18,12 +18,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.dialects import postgresql, sqlite
-
 from ibid import audit
 from ibid.audit import Who
 from ibid.clock import new_id
-from ibid.db.session import Database
+from ibid.db.session import Database, insert_missing
 from ibid.db.tables import Audit
 from ibid.errors import IbidError, Unavailable
 
@@ -112,10 +110,8 @@ class Trail:
         except FileNotFoundError:
             return
         rows = [row for line in lines if (row := _read(line)) is not None]
-        if rows:
-            dialect = sqlite if self._db.sqlite else postgresql
-            with self._db.begin() as session:
-                session.execute(dialect.insert(Audit).on_conflict_do_nothing(), rows)
+        with self._db.begin() as session:
+            insert_missing(session, Audit, rows)
         taken.unlink(missing_ok=True)
 
 

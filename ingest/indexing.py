@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import numpy as np
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ibid import claims, fingerprints, generations
 from ibid.claims import Claim
+from ibid.db.session import insert_missing
 from ibid.db.tables import (
     ChunkRow,
     Embedding,
@@ -80,7 +80,7 @@ def cut(tools: Tools, target: Target) -> list[Text]:
         rows = [_row(target, made, text.key, told) for made, text in zip(chunks, texts, strict=True)]
         session.add_all(rows)
         session.flush()
-        _add_languages(session, tools, target.generation.id, {row.language for row in rows if row.language})
+        _add_languages(session, target.generation.id, {row.language for row in rows if row.language})
     return texts
 
 
@@ -110,7 +110,7 @@ def embed(
             going_on = claims.show(session, held, "embedding", done, len(lacking), "chunks")
             if held and not going_on:
                 break
-            _insert_embeddings(session, tools, keys, vectors)
+            _insert_embeddings(session, keys, vectors)
     return unknown
 
 
@@ -148,15 +148,10 @@ def _text(embedder: Embedder, made: Chunk) -> Text:
     return Text(fingerprints.embedding_key(embedder.fingerprint, text), text)
 
 
-def _add_languages(session: Session, tools: Tools, generation_id: str, languages: set[str]) -> None:
+def _add_languages(session: Session, generation_id: str, languages: set[str]) -> None:
     """In one order, so that two that add the same wait for each other in one direction only."""
-    if not languages:
-        return
     rows = [{"generation_id": generation_id, "language": language} for language in sorted(languages)]
-    if tools.db.sqlite:
-        session.execute(sqlite.insert(GenerationLanguage).on_conflict_do_nothing(), rows)
-    else:
-        session.execute(postgresql.insert(GenerationLanguage).on_conflict_do_nothing(), rows)
+    insert_missing(session, GenerationLanguage, rows)
 
 
 def _row(target: Target, made: Chunk, key: str, told: Told) -> ChunkRow:
@@ -176,7 +171,7 @@ def _row(target: Target, made: Chunk, key: str, told: Told) -> ChunkRow:
     )
 
 
-def _insert_embeddings(session: Session, tools: Tools, keys: Sequence[str], vectors: np.ndarray) -> None:
+def _insert_embeddings(session: Session, keys: Sequence[str], vectors: np.ndarray) -> None:
     """Insert vectors that a chunk needs still; another worker may have made the same ones a moment ago.
 
     The chunks are held: a purge that takes them waits, and takes their vectors with them.
@@ -193,9 +188,4 @@ def _insert_embeddings(session: Session, tools: Tools, keys: Sequence[str], vect
         for key, vector in zip(keys, vectors, strict=True)
         if key in wanted
     ]
-    if not rows:
-        return
-    if tools.db.sqlite:
-        session.execute(sqlite.insert(Embedding).on_conflict_do_nothing(), rows)
-    else:
-        session.execute(postgresql.insert(Embedding).on_conflict_do_nothing(), rows)
+    insert_missing(session, Embedding, rows)

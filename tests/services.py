@@ -9,6 +9,9 @@ import pytest
 import sqlalchemy
 from sqlalchemy import make_url
 
+from ibid.db.session import Database
+from ibid.db.tables import Base
+
 REQUIRED = os.environ.get("IBID_REQUIRE_SERVICES") == "1"
 POSTGRES = os.environ.get("IBID_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 RABBITMQ = os.environ.get("IBID_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
@@ -21,6 +24,18 @@ def missing(name: str, error: Exception) -> None:
     if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@contextmanager
+def postgres_tables() -> Iterator[Database]:
+    """A new database on the real server with empty tables."""
+    with postgres_database() as url:
+        made = Database(url)
+        Base.metadata.create_all(made.engine)
+        try:
+            yield made
+        finally:
+            made.dispose()
 
 
 @contextmanager

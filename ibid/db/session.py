@@ -1,16 +1,18 @@
 """Engines and transactions, the same for SQLite and PostgreSQL."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, DateTime, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from ibid.clock import now
 from ibid.errors import Unavailable
@@ -98,6 +100,13 @@ def moment(session: Session) -> datetime:
     if session.get_bind().dialect.name == "sqlite":
         return now()
     return session.scalars(select(func.clock_timestamp(type_=DateTime(timezone=True)))).one()
+
+
+def insert_missing(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose keys are not there yet, also where another transaction inserts the same just now."""
+    if rows:
+        dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+        session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 @contextmanager

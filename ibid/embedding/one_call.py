@@ -1,8 +1,8 @@
 """A sentence-transformers model's way from tokens to vectors as one call into the library.
 
 Layer by layer, a question takes the interpreter's lock some 130 times, and each time waits for whatever thread computes
-in the process. Beside one that takes in uploads that was measured at 79 ms for a question, and at 13 as one call; with
-nobody beside it at 9 and 6.5.
+in the process. Beside one that computes all the time that was measured at 97 ms for a question, and at 20 as one call;
+with nobody beside it at 14.5 and 12.5. Imported when an encoder is loaded, since the library takes seconds.
 """
 
 import importlib
@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Features = dict[str, Any]
 VECTORS = "sentence_embedding"
@@ -38,7 +43,7 @@ logger = logging.getLogger(__name__)
 class _Graph:
     """A trace: tensors of these names go in, beside `rest`, which is a constant of it."""
 
-    run: Callable[..., Any]
+    run: Callable[..., torch.Tensor]
     names: tuple[str, ...]
     rest: Features
 
@@ -47,9 +52,22 @@ class _Graph:
         others = {name: value for name, value in features.items() if name not in self.names}
         return others == self.rest and all(name in features for name in self.names)
 
-    def vectors(self, features: Features) -> Any:  # noqa: ANN401 - the vendor's tensor
+    def vectors(self, features: Features) -> torch.Tensor:
         """Shape (texts, dimensions)."""
         return self.run(*(features[name] for name in self.names))
+
+
+class _Forward(torch.nn.Module):
+    """What is traced, from tensors by position to vectors. It holds the layers: a mere function's are never freed."""
+
+    def __init__(self, layers: Iterable[torch.nn.Module], run: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+        self._run = run
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Shape (texts, dimensions)."""
+        return self._run(*tensors)
 
 
 class OneCall:
@@ -60,7 +78,7 @@ class OneCall:
     not like the examples. Not for threads at once.
     """
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - the vendor's type stays in here
+    def __init__(self, model: "SentenceTransformer") -> None:
         self._model = model
         self._by_layer: Callable[..., Features] = model.forward
         self._graphs: dict[str | None, _Graph | None] = {}
@@ -90,33 +108,32 @@ class OneCall:
         return graph if same else None
 
     def _traced(self, task: str | None) -> _Graph:
-        torch = importlib.import_module("torch")
         examples = self._features(EXAMPLES, task)
         names = tuple(name for name, value in examples.items() if isinstance(value, torch.Tensor))
         rest = {name: value for name, value in examples.items() if name not in names}
-        layers = self._by_layer
 
-        class Forward(torch.nn.Module):  # type: ignore[misc, name-defined]  # the vendor is imported when needed
-            """From tensors by position to vectors. It holds the weights: those of a mere function are never freed."""
-
-            def __init__(self, modules: Iterable[Any]) -> None:
-                super().__init__()
-                self.layers = torch.nn.ModuleList(modules)
-
-            def forward(self, *tensors: Any) -> Any:  # noqa: ANN401 - the vendor's tensors
-                return layers(rest | dict(zip(names, tensors, strict=True)), task=task)[VECTORS]
+        def forward(*tensors: torch.Tensor) -> torch.Tensor:
+            return self._vectors(rest | dict(zip(names, tensors, strict=True)), task)
 
         tensors = tuple(examples[name] for name in names)
-        return _Graph(torch.jit.trace(Forward(self._model).eval(), tensors, check_trace=False), names, rest)
+        trace = torch.jit.trace(  # type: ignore[no-untyped-call]  # the library leaves it without types
+            _Forward(self._model, forward).eval(), tensors, check_trace=False
+        )
+        return _Graph(trace, names, rest)
+
+    def _vectors(self, features: Features, task: str | None) -> torch.Tensor:
+        """By the layers."""
+        vectors: torch.Tensor = self._by_layer(features, task=task)[VECTORS]
+        return vectors
 
     def _features(self, texts: list[str], task: str | None) -> Features:
-        prompt = (self._model.prompts or {}).get(task) or None
+        prompt = (self._model.prompts or {}).get(task or "") or None
         found: Features = self._model.preprocess(texts, prompt=prompt, task=task)
         return found
 
     def _same(self, graph: _Graph, texts: list[str], task: str | None) -> bool:
         features = self._features(texts, task)
-        wanted = self._by_layer(dict(features), task=task)[VECTORS]
+        wanted = self._vectors(dict(features), task)
         found = graph.vectors(features)
         return found.shape == wanted.shape and bool(((found - wanted).abs() <= TOLERANCE).all())
 
@@ -126,7 +143,7 @@ def _silence() -> Iterator[None]:
     """A trace looks at all that a model has, of which the libraries warn; what it takes for constant, `_same` finds out."""
     told = importlib.import_module("transformers").utils.logging
     before = told.get_verbosity()
-    told.set_verbosity_error()
+    told.set_verbosity(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -22,7 +22,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from ibid.embedding.one_call import OneCall
 from ibid.embedding.port import EmbedderUnavailable, EmbedderUnknown, Matrix
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 
@@ -81,7 +80,7 @@ class SentenceTransformersEmbedder:
         library = _library()
         self._torch = importlib.import_module("torch")
         self._model = _load(library, folder, name)
-        self._model.forward = OneCall(self._model)
+        self._model.forward = importlib.import_module("ibid.embedding.one_call").OneCall(self._model)
         self._tokenizer = _counting_tokenizer(self._model)
         self._dimensions = int(self._model.get_embedding_dimension())
         self._max_tokens = self._text_budget()

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ibid.db.session import Database
-from ibid.db.tables import Base
-from tests.services import postgres_database
+from tests.services import postgres_tables
 from tests.unit import test_children
 
 pytestmark = pytest.mark.service
@@ -15,11 +14,8 @@ shop = test_children.shop
 
 @pytest.fixture
 def db() -> Iterator[Database]:
-    with postgres_database() as url:
-        made = Database(url)
-        Base.metadata.create_all(made.engine)
+    with postgres_tables() as made:
         yield made
-        made.dispose()
 
 
 class TestAccept(test_children.TestAccept):

@@ -9,8 +9,8 @@ from sqlalchemy import select, text
 from api.trail import Trail
 from ibid.audit import Who
 from ibid.db.session import Database
-from ibid.db.tables import Audit, Base
-from tests.services import postgres_database
+from ibid.db.tables import Audit
+from tests.services import postgres_tables
 
 pytestmark = pytest.mark.service
 WHO = Who("key_1", "user:ann", "req_1")
@@ -18,11 +18,8 @@ WHO = Who("key_1", "user:ann", "req_1")
 
 @pytest.fixture
 def server() -> Iterator[Database]:
-    with postgres_database() as url:
-        made = Database(url)
-        Base.metadata.create_all(made.engine)
+    with postgres_tables() as made:
         yield made
-        made.dispose()
 
 
 def resources(db: Database) -> list[str]:

@@ -45,7 +45,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qdrant_client": ("ibid/vectors/qdrant.py",),
     "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
     "rapidocr": ("ingest/parsing/ocr.py",),
-    "sentence_transformers": ("ibid/embedding/sentence_transformers.py",),
+    "sentence_transformers": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
     "torch": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
