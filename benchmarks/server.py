@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,13 +24,13 @@ class ServerFailed(RuntimeError):
     """The server did not start, or ended by itself."""
 
 
-def until(look: Callable[[], bool], what: str, *, pause: float = 0.02) -> None:
+def until(look: Callable[[], bool], what: str) -> None:
     """Wait for a condition; raises `ServerFailed` when it takes longer than anybody would wait."""
     deadline = time.monotonic() + PATIENCE
     while not look():
         if time.monotonic() > deadline:
             raise ServerFailed(f"{what} took longer than {PATIENCE:.0f} s.")
-        time.sleep(pause)
+        time.sleep(0.02)
 
 
 @dataclass
@@ -74,10 +73,16 @@ class Server:
         return replace(self, process=None)
 
     def await_idle(self) -> None:
-        """Wait until no job is queued or running."""
+        """Wait until no job is queued or running, however many there are; raises `ServerFailed` when none ends any more."""
         with self.client() as client:
-            for state in ("queued", "running"):
-                until(partial(_none, client, state), f"the end of {state} jobs", pause=LOOK)
+            seen, deadline = _waiting(client), time.monotonic() + PATIENCE
+            while seen:
+                if time.monotonic() > deadline:
+                    raise ServerFailed(f"Of {seen} jobs none ended within {PATIENCE:.0f} s.")
+                time.sleep(LOOK)
+                before, seen = seen, _waiting(client)
+                if seen < before:
+                    deadline = time.monotonic() + PATIENCE
 
     def stop(self) -> None:
         """End it gently, as a person would."""
@@ -131,9 +136,9 @@ class Server:
         return kept | {f"IBID_{name}": value for name, value in own.items()}
 
 
-def _none(client: httpx.Client, state: str) -> bool:
-    reply = client.get("/v1/jobs", params={"state": state, "limit": 1}).raise_for_status()
-    return not reply.json()["data"]
+def _waiting(client: httpx.Client) -> int:
+    queue = client.get("/v1/queue").raise_for_status().json()
+    return sum(int(queue[state]) for state in ("queued", "running", "stalled"))
 
 
 def _free_port() -> int:
