@@ -1,8 +1,6 @@
 """What searches find: nDCG@10 on SciFact and the gold page among five hits on Contoso, fused and by each leg alone."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 
 import ir_measures
 from ir_measures import Qrel, ScoredDoc, Success, nDCG
@@ -16,45 +14,13 @@ from ibid.chat.registry import ChatModels
 from ibid.embedding.registry import EmbedderPool
 from ibid.nudge.memory import MemoryNudge
 from ibid.types import Hit
-from ibid.vectors.port import HybridQuery, PointHit, PointRef, VectorReader
 from retrieval.kit import Kit
+from retrieval.plan import BALANCED, Plan
 from retrieval.search import LARGEST_LIMIT, search
 
-LegName = Literal["dense", "sparse"]
-LEGS: tuple[LegName, ...] = ("dense", "sparse")
 NDCG = nDCG @ 10
 GOLD_AMONG = 5
 FOUND = Success @ GOLD_AMONG
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """A store whose searches give one leg's own ranking, read off the scores that every fused hit carries."""
-
-    store: VectorReader
-    leg: LegName
-
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """The leg's best points first: all that it brought to the fusion, down to the limit."""
-        whole = replace(query, limit=2 * query.candidates, offset=0)
-        found = [(hit, getattr(hit, self.leg)) for hit in self.store.search(generation, whole)]
-        scored = [(hit, score) for hit, score in found if score is not None]
-        scored.sort(key=lambda pair: (-pair[1], pair[0].id))
-        return [hit for hit, _ in scored[query.offset : query.offset + query.limit]]
-
-    def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
-        """As the store says."""
-        return self.store.count(generation, version_id=version_id, document_id=document_id)
-
-    def scan(
-        self, generation: str, *, batch: int = 1000, after: str | None = None
-    ) -> Iterator[list[PointRef]]:
-        """As the store says."""
-        return self.store.scan(generation, batch=batch, after=after)
-
-    def generations(self) -> set[str]:
-        """As the store says."""
-        return self.store.generations()
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -80,10 +46,10 @@ def _scifact(bench: Bench, parts: Parts, kit: Kit) -> list[Row]:
             f"SciFact, {name}",
             NDCG,
             judged,
-            _ranked(one, "scifact", data.queries, LARGEST_LIMIT, _document),
+            _ranked(kit, plan, "scifact", data.queries, LARGEST_LIMIT, _document),
             note,
         )
-        for name, one in _ways(kit)
+        for name, plan in _ways()
     ]
 
 
@@ -102,26 +68,33 @@ def _contoso(bench: Bench, parts: Parts, kit: Kit) -> list[Row]:
     questions = {key: one.question for key, one in asked.items()}
     note = f"{len(bench.pdfs)} PDFs, {len(asked)} questions"
     return [
-        _row(f"Contoso, {name}", FOUND, judged, _ranked(one, COLLECTION, questions, GOLD_AMONG, _page), note)
-        for name, one in _ways(kit)
+        _row(
+            f"Contoso, {name}",
+            FOUND,
+            judged,
+            _ranked(kit, plan, COLLECTION, questions, GOLD_AMONG, _page),
+            note,
+        )
+        for name, plan in _ways()
     ]
 
 
-def _ways(kit: Kit) -> list[tuple[str, Kit]]:
+def _ways() -> list[tuple[str, Plan]]:
     """As readers search, and by each half of that alone."""
     return [
-        ("both legs fused", kit),
-        *((f"{leg} leg alone", replace(kit, vectors=Leg(kit.vectors, leg))) for leg in LEGS),
+        ("both legs fused", BALANCED),
+        ("dense leg alone", Plan(dense_weight=1.0, nearby_weight=0.0)),
+        ("sparse leg alone", Plan(dense_weight=0.0, nearby_weight=0.0)),
     ]
 
 
 def _ranked(
-    kit: Kit, collection: str, queries: Mapping[str, str], limit: int, what: Callable[[Hit], str]
+    kit: Kit, plan: Plan, collection: str, queries: Mapping[str, str], limit: int, what: Callable[[Hit], str]
 ) -> list[ScoredDoc]:
     """What each query finds, best first; of several hits in one thing the first counts."""
     found = []
     for key, query in queries.items():
-        hits = search(kit, ADMIN, collection, query, limit).hits
+        hits = search(kit, ADMIN, collection, query, limit, plan=plan).hits
         for rank, name in enumerate(dict.fromkeys(map(what, hits))):
             found.append(ScoredDoc(key, name, -rank))
     return found

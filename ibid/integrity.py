@@ -247,12 +247,20 @@ def _points(parts: Parts, generation: Generation, ids: Sequence[str]) -> list[Po
             .join(Document, Document.id == Version.document_id)
             .where(ChunkRow.id.in_(ids))
         ).all()
+        of = points.counts(session, generation.id, [version.id for _, version, _ in rows])
         payloads = {v.id: points.payload(session, v, document) for _, v, document in rows}
     chunks = [chunk for chunk, _, _ in rows]
     vectors = _vectors(parts, generation, chunks)
     return [
-        points.point(chunk, vectors[chunk.embedding_key], bm25, payloads[chunk.version_id])
-        for chunk in chunks
+        points.point(
+            chunk,
+            of[chunk.version_id],
+            document,
+            vectors[chunk.embedding_key],
+            bm25,
+            payloads[chunk.version_id],
+        )
+        for chunk, _, document in rows
     ]
 
 

@@ -1,19 +1,34 @@
 """Points from rows: the one place that says what of a chunk goes to the vector store."""
 
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ibid import documents, generations
 from ibid.db.tables import ChunkRow, Document, Generation, Version
 from ibid.embedding.bm25 import Bm25, bm25_for
-from ibid.embedding.texts import encoder_text
+from ibid.embedding.texts import encoder_text, name_words
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
 
-def point(chunk: ChunkRow, dense: Vector, bm25: Bm25, payload: PointPayload) -> Point:
-    """The chunk's point: `dense` has shape (dimensions,)."""
-    return Point(
-        chunk.id, dense, bm25.document(encoder_text(chunk.heading, chunk.text), chunk.language), payload
+def point(
+    chunk: ChunkRow, of: int, document: Document, dense: Vector, bm25: Bm25, payload: PointPayload
+) -> Point:
+    """The point of a chunk, one `of` so many in its version: `dense` has shape (dimensions,)."""
+    text = encoder_text(chunk.heading, chunk.text)
+    words = bm25.document(f"{name_words(document.name)}\n{text}" if bm25.named else text, chunk.language)
+    return Point(chunk.id, dense, words, payload, chunk.ordinal, of)
+
+
+def counts(session: Session, generation_id: str, version_ids: Iterable[str]) -> dict[str, int]:
+    """How many chunks each of the versions has in the generation."""
+    rows = (
+        select(ChunkRow.version_id, func.count())
+        .where(ChunkRow.generation_id == generation_id, ChunkRow.version_id.in_(set(version_ids)))
+        .group_by(ChunkRow.version_id)
     )
+    return dict(session.execute(rows).tuples().all())
 
 
 def sparse_encoder(generation: Generation) -> Bm25:

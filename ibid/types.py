@@ -263,7 +263,8 @@ class ChunkerConfig:
 class SparseConfig:
     """Settings of the BM25 vectors. `avg_len` is in tokens.
 
-    `language` is that of texts whose own is not known; with `multilingual` the others are stemmed in theirs.
+    `language` is that of texts whose own is not known; with `multilingual` the others are stemmed in theirs. With
+    `named` a chunk has the words of its document's name too.
     """
 
     language: str = "english"
@@ -271,6 +272,7 @@ class SparseConfig:
     b: float = 0.75
     avg_len: float = 128.0
     multilingual: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +283,7 @@ class Recipe:
     dimensions: int
     embedder_fingerprint: str
     chunker: ChunkerConfig = field(default_factory=ChunkerConfig)
-    sparse: SparseConfig = SparseConfig(multilingual=True)
+    sparse: SparseConfig = SparseConfig(multilingual=True, named=True)
 
 
 Metadata = Mapping[str, Json]

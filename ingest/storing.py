@@ -224,10 +224,13 @@ def _points(tools: Tools, target: Target) -> Iterator[list[Point]]:
                 )
             payload = points.payload(session, version, document)
             rows = _chunks(session, target, after)
+            of = points.counts(session, target.generation.id, [target.version_id])
         if rows:
             after = rows[-1][0].ordinal
             yield [
-                points.point(row, np.frombuffer(vector, dtype=np.float32), bm25, payload)
+                points.point(
+                    row, of[row.version_id], document, np.frombuffer(vector, dtype=np.float32), bm25, payload
+                )
                 for row, vector in rows
             ]
         more = len(rows) == POINT_BATCH

@@ -20,15 +20,16 @@ from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
 from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
-from ibid.vectors.port import HybridQuery, PointFilter, PointHit
+from ibid.vectors.port import HybridQuery, PointFilter
+from retrieval import fusion
+from retrieval.fusion import Ranked
 from retrieval.kit import Kit
+from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
 
 LARGEST_LIMIT = 50
-FIRST_PAGE = 50
 GROWTH = 4
 SQL_BATCH = 200
-CANDIDATES = 100
 
 
 class LimitOutOfRange(Invalid):
@@ -92,6 +93,7 @@ def search(
     limit: int,
     *,
     document_ids: Iterable[str] | None = None,
+    plan: Plan = BALANCED,
 ) -> SearchResult:
     """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them."""
     if not 1 <= limit <= LARGEST_LIMIT:
@@ -103,10 +105,10 @@ def search(
     begin = perf_counter()
     target = _resolve(kit, scope, collection_ref, watch)
     try:
-        hits = _search(kit, scope, target, question, limit, only, watch)
+        hits = _search(kit, scope, target, question, limit, only, plan, watch)
     except GenerationMissing:  # dropped after a switch, or never written
         target = _resolve(kit, scope, collection_ref, watch)
-        hits = _search_again(kit, scope, target, question, limit, only, watch)
+        hits = _search_again(kit, scope, target, question, limit, only, plan, watch)
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
     return SearchResult(
@@ -138,11 +140,12 @@ def _search_again(
     question: str,
     limit: int,
     only: frozenset[str] | None,
+    plan: Plan,
     watch: _Watch,
 ) -> list[Hit]:
     """The first writer makes the physical collection, so an empty generation may lack it; a full one may not."""
     try:
-        return _search(kit, scope, target, question, limit, only, watch)
+        return _search(kit, scope, target, question, limit, only, plan, watch)
     except GenerationMissing as error:
         rows = select(func.sum(Indexing.chunks)).where(Indexing.generation_id == target.generation_id)
         with kit.db.read() as session:
@@ -162,25 +165,28 @@ def _search(
     question: str,
     limit: int,
     only: frozenset[str] | None,
+    plan: Plan,
     watch: _Watch,
 ) -> list[Hit]:
-    """Ask the engine for ever larger pages until SQL has confirmed enough hits or the engine has no more.
+    """Ask the engine for ever more candidates until SQL has confirmed enough hits or the engine has no more.
 
-    Each page replaces the one before, so that the order is always that of one fusion.
+    All are fused anew each time, so that the order is always that of one fusion.
     """
     with watch.step("encode"):
         dense = encoder_for(kit.encoders, target.recipe).encode_query(question)
         sparse = bm25_for(target.recipe.sparse).query(question, target.languages)
-    page = max(FIRST_PAGE, limit * 2)
+    most = plan.candidates
     while True:
-        query = HybridQuery(dense, sparse, _filter(scope, only), page, candidates=max(CANDIDATES, page))
+        query = HybridQuery(dense, sparse, _filter(scope, only), most)
         with watch.step("engine"):
-            found = kit.vectors.search(target.generation_id, query)
+            candidates = kit.vectors.candidates(target.generation_id, query)
+        with watch.step("fusion"):
+            ranked = fusion.fused(candidates, plan)
         with watch.step("check"):
-            hits = _confirmed(kit, scope, target, found, limit, only)
-        if len(hits) == limit or len(found) < page:
+            hits = _confirmed(kit, scope, target, ranked, limit, only)
+        if len(hits) == limit or len(candidates) < most:
             return hits
-        page *= GROWTH
+        most *= GROWTH
 
 
 def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
@@ -188,9 +194,9 @@ def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
 
 
 def _confirmed(
-    kit: Kit, scope: Scope, target: _Target, found: list[PointHit], limit: int, only: frozenset[str] | None
+    kit: Kit, scope: Scope, target: _Target, ranked: list[Ranked], limit: int, only: frozenset[str] | None
 ) -> list[Hit]:
-    """The first `limit` points that the scope may see according to SQL, in the engine's order."""
+    """The first `limit` candidates that the scope may see according to SQL, in the order given."""
     query = (
         select(ChunkRow, Version, Document)
         .join(Version, Version.id == ChunkRow.version_id)
@@ -207,24 +213,24 @@ def _confirmed(
         query = query.where(Document.id.in_(only))
     hits: list[Hit] = []
     with kit.db.read() as session:
-        for points in _portions(found, limit):
-            rows = session.execute(query.where(ChunkRow.id.in_([point.id for point in points])))
+        for some in _portions(ranked, limit):
+            rows = session.execute(query.where(ChunkRow.id.in_([each.candidate.id for each in some])))
             seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
-            hits += [_hit(point, *seen[point.id]) for point in points if point.id in seen]
+            hits += [_hit(each, *seen[each.candidate.id]) for each in some if each.candidate.id in seen]
             if len(hits) >= limit:
                 break
     return hits[:limit]
 
 
-def _portions(found: list[PointHit], limit: int) -> Iterator[list[PointHit]]:
+def _portions(ranked: list[Ranked], limit: int) -> Iterator[list[Ranked]]:
     """The best `limit` first, which mostly suffice, and then the rest."""
-    if found:
-        yield found[:limit]
-    for begin in range(limit, len(found), SQL_BATCH):
-        yield found[begin : begin + SQL_BATCH]
+    if ranked:
+        yield ranked[:limit]
+    for begin in range(limit, len(ranked), SQL_BATCH):
+        yield ranked[begin : begin + SQL_BATCH]
 
 
-def _hit(point: PointHit, chunk: ChunkRow, version: Version, document: Document) -> Hit:
+def _hit(found: Ranked, chunk: ChunkRow, version: Version, document: Document) -> Hit:
     return Hit(
         document_id=document.id,
         document=document.name,
@@ -237,6 +243,6 @@ def _hit(point: PointHit, chunk: ChunkRow, version: Version, document: Document)
         end=chunk.end,
         page=chunk.page,
         heading=tuple(chunk.heading),
-        score=point.score,
-        legs=Legs(point.dense, point.sparse),
+        score=found.score,
+        legs=Legs(found.candidate.dense, found.candidate.sparse),
     )

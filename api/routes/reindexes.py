@@ -129,7 +129,7 @@ def _recipe(wired: Wiring, found: Asker, collection: str, body: NewReindex) -> R
     longest = wired.parts.encoders.get(recipe.embedder).max_tokens
     chunker = ChunkerConfig(**body.chunker.model_dump()) if body.chunker else current.chunker.fitted(longest)
     generations.check_budget(chunker, longest)
-    return replace(recipe, chunker=chunker, sparse=current.sparse)
+    return replace(recipe, chunker=chunker)
 
 
 def _shown(session: Session, row: Reindex) -> ReindexView:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -72,6 +73,7 @@ class Bm25:
     def __init__(self, config: SparseConfig) -> None:
         self._config = config
         self._model = _model(config, config.language)
+        self.named = config.named
         self.fingerprint = self._identity(config)
 
     def document(self, text: str, language: str | None = None) -> SparseVector:
@@ -80,11 +82,16 @@ class Bm25:
         return SparseVector(tuple(vector.indices), tuple(vector.values))
 
     def query(self, text: str, languages: Iterable[str] = ()) -> SparseVector:
-        """Words of a question, each of weight 1; empty when all are stop words in all of the languages (ISO 639-1)."""
+        """Words of a question, weighed by how often it says them; empty when all are stop words in all of the languages.
+
+        Languages are those of ISO 639-1.
+        """
         models = list({id(model): model for model in (self._model, *map(self._of, languages))}.values())
         asked = _without_stop_words(text, models) if len(models) > 1 else text
-        words = dict.fromkeys(index for model in models for index in model.embed_query(asked).indices)
-        return SparseVector(tuple(words), (1.0,) * len(words))
+        words = _indices(asked, models)
+        said = Counter(index for word in _WORD.findall(asked) for index in _indices(word, models))
+        # The engine may cut into words what is one to us.
+        return SparseVector(tuple(words), tuple(float(max(1, said[index])) for index in words))
 
     def _of(self, language: str | None) -> qdrant_edge.Bm25:
         name = LANGUAGES.get(language or "")
@@ -93,12 +100,19 @@ class Bm25:
 
     def _identity(self, config: SparseConfig) -> str:
         settings = asdict(config)
+        if not config.named:  # as it was before there was the choice
+            del settings["named"]
         if config.multilingual:
             made = [settings, *(_rounded(self.document(_PROBES, language)) for language in LANGUAGES)]
-        else:  # as it was before there was the choice
+        else:  # likewise
             del settings["multilingual"]
             made = [settings, _rounded(self.document(_PROBE))]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+
+
+def _indices(text: str, models: Iterable[qdrant_edge.Bm25]) -> dict[int, None]:
+    """The words of the text in all languages, in order; one that several languages have alike is one."""
+    return dict.fromkeys(index for model in models for index in model.embed_query(text).indices)
 
 
 def _rounded(vector: SparseVector) -> list[tuple[int, float]]:

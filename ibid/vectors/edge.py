@@ -18,19 +18,20 @@ from typing import Self
 import qdrant_edge as edge
 
 from ibid.settings import Settings
+from ibid.vectors import edge_search
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
+    Candidate,
     Fence,
     HybridQuery,
     Point,
     PointFilter,
-    PointHit,
     PointRef,
 )
-from ibid.vectors.ranking import fused_limit, page, sees_nothing
+from ibid.vectors.union import sees_nothing
 
 # An open shard costs 8 threads and a file-backed reserve, so the least recently used are closed.
 MOST_OPEN = 8
@@ -64,38 +65,14 @@ class EdgeVectorStore:
         """The store below the data directory."""
         return cls(settings.data_dir / "vectors")
 
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """Best points first. One batch: the fused list, and each leg alone for its scores."""
+    def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
+        """What either leg has among its best, in the order of ids."""
         if sees_nothing(query):
             self._expect(generation)
             return []
         visible = _visible(query.filter)
-        dense = edge.Query.Nearest(query.dense.tolist(), using=DENSE)
-        words = edge.SparseVector(list(query.sparse.indices), list(query.sparse.values))
-        sparse = edge.Query.Nearest(words, using=SPARSE)
-        batch = edge.QueryBatchRequest(
-            [
-                edge.QueryRequest(
-                    limit=fused_limit(query),
-                    query=edge.Fusion.Dbsf(),  # type: ignore[arg-type]  # the stubs lack the base class
-                    prefetches=[
-                        edge.Prefetch(query.candidates, query=dense, filter=visible),
-                        edge.Prefetch(query.candidates, query=sparse, filter=visible),
-                    ],
-                    with_payload=["version_id"],
-                ),
-                edge.QueryRequest(limit=query.candidates, query=dense, filter=visible),
-                edge.QueryRequest(limit=query.candidates, query=sparse, filter=visible),
-            ]
-        )
         with self._open(generation) as shard:
-            fused, by_dense, by_sparse = shard.query_batch(batch)
-        return page(
-            [(str(hit.id), _payload(hit)["version_id"], hit.score) for hit in fused],
-            {str(hit.id): hit.score for hit in by_dense},
-            {str(hit.id): hit.score for hit in by_sparse},
-            query,
-        )
+            return edge_search.candidates(shard, query, visible)
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""
@@ -369,7 +346,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _theirs(point: Point) -> edge.Point:
     words = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
-    return edge.Point(point.id, {DENSE: point.dense.tolist(), SPARSE: words}, stored(point.payload))
+    return edge.Point(point.id, {DENSE: point.dense.tolist(), SPARSE: words}, stored(point))
 
 
 def _visible(wanted: PointFilter) -> edge.Filter:
@@ -387,7 +364,3 @@ def _visible(wanted: PointFilter) -> edge.Filter:
 
 def _is(key: str, value: str) -> edge.FieldCondition:
     return edge.FieldCondition(key, match=edge.MatchValue(value))
-
-
-def _payload(point: edge.ScoredPoint | edge.Record) -> dict[str, str]:
-    return point.payload or {}

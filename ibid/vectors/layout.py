@@ -4,22 +4,27 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from ibid.vectors.port import PointPayload
+from ibid.vectors.port import Point, PointPayload
 
 DENSE, SPARSE = "dense", "bm25"
 KEYWORDS = ("document_id", "version_id", "access")
 NUMBERS = ("live_from", "live_to")
+PROPOSED = ("version_id", "ordinal", "of")
+"""What a candidate says of itself."""
 
 Stored = dict[str, str | float | list[str]]
 
 
-def stored(payload: PointPayload) -> Stored:
+def stored(point: Point) -> Stored:
     """What is kept beside a point; a current version has no `live_to`, so no range over it excludes the point."""
+    payload = point.payload
     fields: Stored = {
         "document_id": payload.document_id,
         "version_id": payload.version_id,
         "access": list(payload.access),
         "live_from": payload.live_from,
+        "ordinal": point.ordinal,
+        "of": point.of,
     }
     if payload.live_to is not None:
         fields["live_to"] = payload.live_to
@@ -36,6 +41,12 @@ def loaded(fields: Mapping[str, Any] | None) -> PointPayload:
         live_from=kept.get("live_from", 0.0),
         live_to=kept.get("live_to"),
     )
+
+
+def proposed(fields: Mapping[str, Any] | None) -> tuple[str, int, int]:
+    """Version of a candidate, its place there, and of how many, from the fields `PROPOSED`."""
+    kept = fields or {}
+    return kept["version_id"], kept["ordinal"], kept["of"]
 
 
 def following(point_id: str | None) -> str | None:

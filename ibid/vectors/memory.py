@@ -9,11 +9,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
-from ibid.vectors.port import ANYONE, Fence, HybridQuery, Point, PointFilter, PointHit, PointPayload, PointRef
-from ibid.vectors.ranking import page, sees_nothing
-
-_DEVIATIONS = 3  # DBSF maps mean ± 3 standard deviations to 0..1
-_MIDDLE = 0.5  # what it gives where there is nothing to compare with
+from ibid.vectors.port import (
+    ANYONE,
+    Candidate,
+    Fence,
+    HybridQuery,
+    Point,
+    PointFilter,
+    PointPayload,
+    PointRef,
+)
+from ibid.vectors.union import sees_nothing
 
 Scores = dict[str, float]
 
@@ -31,20 +37,26 @@ class MemoryVectorStore:
         self._lock = threading.RLock()
         self._generations: dict[str, _Generation] = {}
 
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """Best points first, by distribution-based score fusion of both legs."""
+    def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
+        """What either leg has among its best, in the order of ids."""
         with self._lock:
             points = self._known(generation).points
             if sees_nothing(query):
                 return []
             visible = [point for point in points.values() if _visible(point.payload, query.filter)]
-            dense = _best(_dense_scores(visible, query), query.candidates)
-            sparse = _best(_sparse_scores(visible, points, query), query.candidates)
-            fused = _fused(dense, sparse)
-            hits = [
-                (point_id, points[point_id].payload.version_id, score) for point_id, score in fused.items()
+            dense, sparse = _dense_scores(visible, query), _sparse_scores(visible, points, query)
+            proposed = _best(dense, query.candidates) | _best(sparse, query.candidates)
+            return [
+                Candidate(
+                    point.id,
+                    point.payload.version_id,
+                    point.ordinal,
+                    point.of,
+                    dense[point.id],
+                    sparse.get(point.id),
+                )
+                for point in (points[point_id] for point_id in sorted(proposed))
             ]
-        return page(hits, dense, sparse, query)
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""
@@ -215,23 +227,5 @@ def _sparse_scores(points: Sequence[Point], corpus: Mapping[str, Point], query: 
     return scores
 
 
-def _best(scores: Scores, limit: int) -> Scores:
-    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit])
-
-
-def _fused(*legs: Scores) -> Scores:
-    """Sum of each leg's scores, each normalised by the leg's own mean and sample deviation (DBSF)."""
-    fused: Scores = {}
-    for leg in legs:
-        for point_id, score in _normalised(leg).items():
-            fused[point_id] = fused.get(point_id, 0.0) + score
-    return fused
-
-
-def _normalised(leg: Scores) -> Scores:
-    values = np.array(list(leg.values()), dtype=np.float64)
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    if deviation == 0.0:
-        return dict.fromkeys(leg, _MIDDLE)
-    low, span = float(values.mean()) - _DEVIATIONS * deviation, 2 * _DEVIATIONS * deviation
-    return {point_id: (score - low) / span for point_id, score in leg.items()}
+def _best(scores: Scores, limit: int) -> set[str]:
+    return set(sorted(scores, key=lambda point_id: (-scores[point_id], point_id))[:limit])

@@ -34,12 +34,14 @@ class PointPayload:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One chunk in the engine: `dense` has shape (dimensions,)."""
+    """One chunk in the engine: `dense` has shape (dimensions,); it is chunk `ordinal`, from 0, `of` those of its version."""
 
     id: str
     dense: Vector
     sparse: SparseVector
     payload: PointPayload
+    ordinal: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +66,26 @@ class PointFilter:
 
 @dataclass(frozen=True, slots=True)
 class HybridQuery:
-    """A question in both representations. `candidates` is how many points each leg brings to the fusion."""
+    """A question in both representations. `candidates` is how many points each leg proposes."""
 
     dense: Vector
     sparse: SparseVector
     filter: PointFilter
-    limit: int
-    offset: int = 0
     candidates: int = 100
 
 
 @dataclass(frozen=True, slots=True)
-class PointHit:
-    """A point with its fused score and its score in each leg (None where the leg's candidates lack it)."""
+class Candidate:
+    """A point that one leg or both proposed, with its exact scores in both: its cosine with the question, and its BM25.
+
+    `sparse` is None where the point shares no word with the question.
+    """
 
     id: str
     version_id: str
-    score: float
-    dense: float | None
+    ordinal: int
+    of: int
+    dense: float
     sparse: float | None
 
 
@@ -96,8 +100,11 @@ class PointRef:
 class VectorReader(Protocol):
     """Questions to the store. Raises `Unavailable` when it cannot be reached, `GenerationMissing` when unknown."""
 
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """Best points first, fused by the engine (distribution-based score fusion)."""
+    def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
+        """What either leg has among its best, in the order of ids.
+
+        They are fewer than `query.candidates` only when they are all points that the filter lets through.
+        """
         ...
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:

@@ -17,18 +17,28 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from ibid.settings import Settings
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
+from ibid.vectors.layout import (
+    DENSE,
+    KEYWORDS,
+    NUMBERS,
+    PROPOSED,
+    SPARSE,
+    following,
+    loaded,
+    proposed,
+    stored,
+)
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
+    Candidate,
     Fence,
     HybridQuery,
     Point,
     PointFilter,
-    PointHit,
     PointRef,
 )
-from ibid.vectors.ranking import fused_limit, page, sees_nothing
+from ibid.vectors.union import Proposals, sees_nothing, united
 
 TIMEOUT = 10.0
 
@@ -67,42 +77,47 @@ class QdrantVectorStore:
             timeout=settings.qdrant_timeout,
         )
 
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """Best points first. One batch: the fused list, and each leg alone for its scores."""
+    def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
+        """What either leg has among its best, in the order of ids: each is asked, and then for what only the other has."""
         if sees_nothing(query):
             self._size(generation)
             return []
-        legs = _legs(query)
-        visible = _visible(query.filter)
-        requests = [
-            models.QueryRequest(
-                prefetch=[
-                    models.Prefetch(query=vector, using=name, filter=visible, limit=query.candidates)
-                    for name, vector in legs.items()
-                ],
-                query=models.FusionQuery(fusion=models.Fusion.DBSF),
-                limit=fused_limit(query),
-                with_payload=["version_id"],
-            ),
-            *(
-                models.QueryRequest(query=vector, using=name, filter=visible, limit=query.candidates)
+        legs, visible = _legs(query), _visible(query.filter)
+        best = self._ask(
+            generation,
+            {
+                name: models.QueryRequest(
+                    query=vector,
+                    using=name,
+                    filter=visible,
+                    limit=query.candidates,
+                    with_payload=list(PROPOSED),
+                )
                 for name, vector in legs.items()
-            ),
-        ]
-        with _translated(generation):
-            fused, *alone = self._client.query_batch_points(
-                checked(generation), requests, consistency=_MAJORITY
-            )
-        scores = {
-            name: {str(hit.id): hit.score for hit in response.points}
-            for name, response in zip(legs, alone, strict=True)
-        }
-        return page(
-            [(str(hit.id), (hit.payload or {})["version_id"], hit.score) for hit in fused.points],
-            scores[DENSE],
-            scores.get(SPARSE, {}),
-            query,
+            },
         )
+        proposals: dict[str, Proposals] = {
+            name: {str(hit.id): (hit.score, *proposed(hit.payload)) for hit in hits}
+            for name, hits in best.items()
+        }
+        by_dense, by_sparse = proposals[DENSE], proposals.get(SPARSE, {})
+        lacking = {DENSE: by_sparse.keys() - by_dense.keys(), SPARSE: by_dense.keys() - by_sparse.keys()}
+        rest = self._ask(
+            generation,
+            {
+                name: models.QueryRequest(
+                    query=vector,
+                    using=name,
+                    filter=models.Filter(must=[models.HasIdCondition(has_id=list(lacking[name]))]),
+                    params=models.SearchParams(exact=True),
+                    limit=len(lacking[name]),
+                )
+                for name, vector in legs.items()
+                if lacking[name]
+            },
+        )
+        more = {name: {str(hit.id): hit.score for hit in hits} for name, hits in rest.items()}
+        return united(by_dense, by_sparse, more.get(DENSE, {}), more.get(SPARSE, {}))
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""
@@ -209,6 +224,18 @@ class QdrantVectorStore:
         """Close the client's connections."""
         self._client.close()
 
+    def _ask(
+        self, generation: str, requests: dict[str, models.QueryRequest]
+    ) -> dict[str, list[models.ScoredPoint]]:
+        """What each leg finds, in one round trip."""
+        if not requests:
+            return {}
+        with _translated(generation):
+            found = self._client.query_batch_points(
+                checked(generation), list(requests.values()), consistency=_MAJORITY
+            )
+        return {name: response.points for name, response in zip(requests, found, strict=True)}
+
     def _size(self, generation: str) -> int:
         """Dimensions of an existing generation; they never change, so they are asked for once."""
         if checked(generation) not in self._dimensions:
@@ -285,7 +312,7 @@ def _theirs(point: Point) -> models.PointStruct:
     vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
     if point.sparse.indices:
         vectors[SPARSE] = _sparse(point.sparse.indices, point.sparse.values)
-    return models.PointStruct(id=point.id, vector=vectors, payload=stored(point.payload))
+    return models.PointStruct(id=point.id, vector=vectors, payload=stored(point))
 
 
 def _ref(record: models.Record) -> PointRef:

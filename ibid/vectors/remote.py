@@ -21,7 +21,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from ibid.vectors.errors import Fenced, StoreUnavailable
-from ibid.vectors.port import Fence, HybridQuery, Point, PointHit, PointPayload, PointRef, VectorStore
+from ibid.vectors.port import Candidate, Fence, HybridQuery, Point, PointPayload, PointRef, VectorStore
 from ibid.vectors.wire import (
     Columns,
     from_columns,
@@ -41,7 +41,7 @@ from ibid.vectors.wire import (
 
 __all__ = ["RemoteVectorStore", "StoreServer", "new_address", "new_authkey"]
 
-READS = frozenset({"search", "count", "generations"})
+READS = frozenset({"candidates", "count", "generations"})
 WRITES = frozenset({"create", "sync", "supersede", "restrict", "delete", "drop"})
 TIMEOUT = 60.0
 
@@ -181,9 +181,9 @@ class RemoteVectorStore:
         self._connections: WeakSet[Connection] = WeakSet()
         self._pid = os.getpid()
 
-    def search(self, generation: str, query: HybridQuery) -> list[PointHit]:
-        """Best points first, fused by the owner's engine."""
-        return cast(list[PointHit], self._call("search", generation=generation, query=query))
+    def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
+        """What either leg has among its best, in the order of ids."""
+        return cast(list[Candidate], self._call("candidates", generation=generation, query=query))
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""

@@ -24,8 +24,10 @@ _LONGEST_ADDRESS = 100
 _BACKLOG = 64
 _TEMPORARY = "ibid-vectors-"
 
-# Points as columns: ids, dense vectors as one matrix, sparse vectors, payloads.
-Columns = tuple[list[str], Vector | list[Vector], list[tuple[Any, ...]], list[tuple[Any, ...]]]
+# Points as columns: ids, dense vectors as one matrix, sparse vectors, payloads, places in their versions and of how many.
+Columns = tuple[
+    list[str], Vector | list[Vector], list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[int, int]]
+]
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +138,13 @@ def to_columns(points: Sequence[Point]) -> Columns:
             (p.document_id, p.version_id, p.access, p.live_from, p.live_to)
             for p in (point.payload for point in points)
         ],
+        [(point.ordinal, point.of) for point in points],
     )
 
 
 def from_columns(columns: Columns) -> list[Point]:
     """Points again; each dense vector is a row of the one array."""
     return [
-        Point(point_id, dense, SparseVector(*sparse), PointPayload(*payload))
-        for point_id, dense, sparse, payload in zip(*columns, strict=True)
+        Point(point_id, dense, SparseVector(*sparse), PointPayload(*payload), *place)
+        for point_id, dense, sparse, payload, place in zip(*columns, strict=True)
     ]

@@ -28,7 +28,7 @@ number = 0
 while True:
     points = [
         Point(str(uuid.UUID(int=number + i)), np.ones(4, dtype=np.float32), SparseVector((1,), (1.0,)),
-              PointPayload("doc_1", "ver_1", ("*",), 0.0, None))
+              PointPayload("doc_1", "ver_1", ("*",), 0.0, None), number + i, 1000)
         for i in range(10)
     ]
     store.upsert("gen_1", points)
@@ -68,6 +68,8 @@ def make_point(number: int, size: int = 4) -> Point:
         np.ones(size, dtype=np.float32),
         SparseVector((1,), (1.0,)),
         PointPayload("doc_1", "ver_1", ("*",), 0.0, None),
+        number,
+        of=1000,
     )
 
 

@@ -42,6 +42,8 @@ def make_point(number: int) -> Point:
         np.ones(4, dtype=np.float32),
         SparseVector((1,), (1.0,)),
         PointPayload("doc_1", "ver_1", ("*",), 0.0, None),
+        number,
+        of=1000,
     )
 
 

@@ -151,7 +151,8 @@ class Shelf:
                 live_from=version.live_from.timestamp(),
                 live_to=version.live_to.timestamp() if version.live_to else None,
             )
-            for ordinal, match in enumerate(PARAGRAPH.finditer(text)):
+            found = list(PARAGRAPH.finditer(text))
+            for ordinal, match in enumerate(found):
                 chunk_id = fingerprints.point_id(generation_id, version_id, ordinal)
                 session.add(
                     ChunkRow(
@@ -169,7 +170,8 @@ class Shelf:
                     )
                 )
                 dense = self.encoder.encode([match.group()])[0]
-                points.append(Point(chunk_id, dense, Bm25(recipe.sparse).document(match.group()), payload))
+                words = Bm25(recipe.sparse).document(match.group())
+                points.append(Point(chunk_id, dense, words, payload, ordinal, len(found)))
             session.add(
                 Indexing(
                     generation_id=generation_id,

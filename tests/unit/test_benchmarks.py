@@ -12,15 +12,10 @@ import pytest
 from benchmarks import __main__ as program
 from benchmarks import machine, report, scifact
 from benchmarks.bench import Row, Target
-from benchmarks.retrieval import Leg
 from benchmarks.vectors import Vectors
 from benchmarks.watching import role
 from evals import datasets
-from ibid.embedding.bm25 import Bm25
 from ibid.embedding.hashing import HashingEmbedder
-from ibid.types import SparseConfig
-from ibid.vectors.memory import MemoryVectorStore
-from ibid.vectors.port import ANYONE, HybridQuery, Point, PointFilter, PointPayload
 
 GENERATION = "gen_bench"
 TEXTS = {
@@ -41,44 +36,6 @@ class Counting(HashingEmbedder):
     def encode(self, texts):
         self.encoded += len(texts)
         return super().encode(texts)
-
-
-@pytest.fixture
-def store() -> MemoryVectorStore:
-    encoder, bm25 = HashingEmbedder(), Bm25(SparseConfig())
-    payload = PointPayload("doc", "ver", (ANYONE,), 0.0, None)
-    made = MemoryVectorStore()
-    made.create(GENERATION, encoder.dimensions)
-    made.upsert(
-        GENERATION,
-        [Point(key, encoder.encode([text])[0], bm25.document(text), payload) for key, text in TEXTS.items()],
-    )
-    return made
-
-
-@pytest.fixture
-def query() -> HybridQuery:
-    dense = HashingEmbedder().encode_query(QUESTION)
-    return HybridQuery(dense, Bm25(SparseConfig()).query(QUESTION), PointFilter(as_of=1.0), limit=10)
-
-
-class TestLeg:
-    @pytest.mark.parametrize("leg", ["dense", "sparse"])
-    def test_ranks_by_its_own_scores(self, store, query, leg):
-        found = Leg(store, leg).search(GENERATION, query)
-        scores = [getattr(hit, leg) for hit in found]
-        assert None not in scores
-        assert scores == sorted(scores, reverse=True)
-
-    def test_dense_is_the_order_of_cosines(self, store, query):
-        cosines = {
-            key: float(HashingEmbedder().encode([text])[0] @ query.dense) for key, text in TEXTS.items()
-        }
-        found = Leg(store, "dense").search(GENERATION, query)
-        assert [hit.id for hit in found] == sorted(cosines, key=lambda key: (-cosines[key], key))
-
-    def test_sparse_leaves_out_what_shares_no_word(self, store, query):
-        assert {hit.id[-1] for hit in Leg(store, "sparse").search(GENERATION, query)} == {"1", "2"}
 
 
 class TestVectors:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import astuple, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,6 +37,16 @@ class TestBm25:
         first = dict(zip(once.indices, once.values, strict=True))
         (dental,) = bm25.query("dental").indices
         assert first[dental] < weights[dental] < 2 * first[dental]
+
+    def test_a_word_said_twice_weighs_twice(self):
+        bm25 = Bm25(SparseConfig(multilingual=True))
+        for languages in ((), ("de", "fr")):
+            said = dict(
+                zip(*astuple(bm25.query("Dental plan, dental care: 3.5 teeth?", languages)), strict=True)
+            )
+            (dental,), (plan,) = bm25.query("dental").indices, bm25.query("plan").indices
+            assert (said[dental], said[plan]) == (2.0, 1.0)
+            assert set(said.values()) == {1.0, 2.0}
 
     @pytest.mark.parametrize("text", ["", "the of and", " \n", "?!…", "🦜"])
     def test_nothing_to_weigh(self, text):
@@ -88,8 +98,9 @@ class TestBm25:
             replace(config, b=0.5),
             replace(config, avg_len=100.0),
             replace(config, multilingual=True),
+            replace(config, named=True),
         ]
-        assert len({Bm25(other).fingerprint for other in (config, *others)}) == 6
+        assert len({Bm25(other).fingerprint for other in (config, *others)}) == 7
 
     @pytest.mark.parametrize("change", [{"language": "klingon"}, {"b": 2.0}, {"avg_len": 0.0}, {"k": -1.0}])
     def test_impossible_settings(self, change):

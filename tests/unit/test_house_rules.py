@@ -43,7 +43,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "py3langid": ("ingest/parsing/languages.py",),
     "pypdfium2": ("ingest/parsing/pdf*.py",),
     "qdrant_client": ("ibid/vectors/qdrant.py",),
-    "qdrant_edge": ("ibid/vectors/edge.py", "ibid/embedding/bm25.py"),
+    "qdrant_edge": ("ibid/vectors/edge.py", "ibid/vectors/edge_search.py", "ibid/embedding/bm25.py"),
     "rapidocr": ("ingest/parsing/ocr.py",),
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
     "spacy": ("ingest/parsing/unstructured*.py",),

@@ -124,7 +124,7 @@ def test_a_generation_from_before_stems_as_it_did(shop: Shop) -> None:
     with shop.parts.db.read() as session:
         recipe = generations.recipe_of(session.scalars(select(Generation)).one())
     assert recipe.sparse == SparseConfig()
-    assert shop.parts.recipe().sparse == SparseConfig(multilingual=True)
+    assert shop.parts.recipe().sparse == SparseConfig(multilingual=True, named=True)
 
 
 def test_points_made_anew_are_those_that_were_stored(shop: Shop) -> None:
