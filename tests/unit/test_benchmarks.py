@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import machine, report, scifact
+from benchmarks import machine, report
 from benchmarks.bench import Row, Target
-from benchmarks.retrieval import Leg
-from benchmarks.vectors import Vectors
 from benchmarks.watching import role
 from evals import datasets
+from evals.vectors import Vectors
+from evals.ways import Leg
 from ibid.embedding.bm25 import Bm25
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.types import SparseConfig
@@ -124,18 +124,6 @@ class TestTarget:
     )
     def test_holds_at_its_limit(self, target, value, met):
         assert target.met(value) is met
-
-
-class TestSample:
-    def test_keeps_what_is_relevant(self):
-        corpus = {str(number): f"text {number}" for number in range(9)}
-        whole = scifact.SciFact(
-            corpus, {"a": "first", "b": "second"}, (("a", "7", 1), ("a", "8", 1), ("b", "2", 1))
-        )
-        some = scifact.sample(whole, queries=1, others=2)
-        assert set(some.corpus) == {"7", "8", "0", "1"}
-        assert some.queries == {"a": "first"}
-        assert some.judgements == (("a", "7", 1), ("a", "8", 1))
 
 
 class TestDescribe:
