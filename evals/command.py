@@ -36,9 +36,7 @@ def retrieval(
     found = shapes.load(asked)
     with scratch(settings) as (parts, kit), Console(stderr=True).status("Reading and embedding …") as status:
         encoder = parts.encoders.get(settings.embedder)
-        filled = fill(
-            parts, COLLECTION, found, encoder, Vectors(encoder, folder or settings.data_dir / "evals")
-        )
+        filled = fill(parts, COLLECTION, found, encoder, Vectors(encoder, folder or _kept(settings)))
         status.update(f"Asking {len(filled.asked.questions)} questions …")
         made = evaluate(filled, encoder.name, runs(filled, kit, names))
     _show(made)
@@ -46,6 +44,12 @@ def retrieval(
         _write(report, page.html(made))
     if as_json is not None:
         _write(as_json, json.dumps(made.as_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _kept(settings: Settings) -> Path:
+    """A folder of the data directory, which only its own user can read, also if it was made for this."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return settings.data_dir / "evals"
 
 
 def _write(path: Path, text: str) -> None:

@@ -150,14 +150,19 @@ def _check(folder: Path, found: QuestionSet) -> None:
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, Gold]]:
-    """Rows of `query-id, corpus-id, score` under a heading, by tabs."""
+    """Rows of `query-id, corpus-id, score` by tabs, mostly under a heading."""
     with path.open(encoding="utf-8", newline="") as file:
-        for row in list(csv.reader(file, delimiter="\t"))[1:]:
+        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        for number, row in enumerate(rows, 1):
+            if not row or (number == 1 and row[-1] == "score"):
+                continue
             try:
                 query, document, grade = row
                 yield query, Gold(document, int(grade))
             except ValueError as error:
-                raise SetInvalid(f"{path}: {row} is not a query, a document and a whole number.") from error
+                raise SetInvalid(
+                    f"{path}, line {number}: {row} is not a query, a document and a whole number."
+                ) from error
 
 
 def _own_gold(where: str, row: dict[str, Any]) -> Gold:

@@ -148,6 +148,8 @@ class TestCommand:
         _, text = self.evaluate(folder)
         assert "<script" not in text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+        ids = re.findall(r'\bid="([^"]*)"', text)
+        assert len(ids) == len(set(ids))
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
 
     def test_again_gives_the_same_and_embeds_nothing(self, folder, monkeypatch):
@@ -161,6 +163,13 @@ class TestCommand:
         )
         assert self.evaluate(folder, "second") == first
         assert not set(encoded) - set(QUESTIONS.values())
+
+    def test_what_is_kept_is_for_its_own_user(self, folder, tmp_path):
+        self.evaluate(folder)
+        assert [path.stat().st_mode & 0o077 for path in (tmp_path / "data", tmp_path / "data" / "evals")] == [
+            0,
+            0,
+        ]
 
     def test_unknown_way(self, folder):
         with pytest.raises(WayUnknown, match="fused, dense, sparse"):

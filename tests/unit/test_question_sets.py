@@ -45,6 +45,11 @@ class TestLoad:
         (question,) = found.questions
         assert (question.id, question.text, question.gold) == ("1", "Who sleeps?", (Gold("d1", 2),))
 
+    def test_judgements_without_a_heading(self, tmp_path):
+        folder = beir(tmp_path)
+        (folder / "qrels" / "test.tsv").write_text("1\td1\t2\n\n2\td1\t1\n")
+        assert [question.gold for question in load(folder).questions] == [(Gold("d1", 2),), (Gold("d1", 1),)]
+
     def test_own_with_documents(self, tmp_path):
         rows = [{"question": "Who?", "document": name} for name in ("a.txt", "more/b.txt")]
         found = load(own(tmp_path, *rows))
