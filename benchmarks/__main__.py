@@ -42,7 +42,7 @@ KEPT = Path("build") / "benchmarks"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Gives the exit status: 0, or 2 when the test data is not there."""
     options = _parser().parse_args(arguments)
-    lacking = [name for name in ("contoso", "scifact", "squad") if not (DATA / name).is_dir()]
+    lacking = [name for name in ("contoso", "cranfield", "scifact", "squad") if not (DATA / name).is_dir()]
     if lacking:
         print(
             f"There is no {' or '.join(lacking)} in {DATA}. Set IBID_TEST_DATA to the folder of test data.",

@@ -11,9 +11,9 @@ from typing import Literal
 
 from benchmarks.ingesting import Ingested, ingest
 from benchmarks.server import Server
-from benchmarks.vectors import Vectors
 from benchmarks.watching import watched
 from evals import datasets
+from evals.vectors import Vectors
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import load_embedder
 from ibid.settings import Settings

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from benchmarks.bench import COLLECTION, Bench, Row, Target
 from benchmarks.ingesting import Ingested, ingest
-from benchmarks.reading import texts
 from benchmarks.server import Server
+from evals.reading import texts
 from ibid.embedding.port import Embedder
 
 STAGES = ("parse", "chunk", "embed", "index")

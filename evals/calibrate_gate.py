@@ -25,7 +25,8 @@ from evals.datasets import (
     squad,
     squad_files,
 )
-from evals.workbench import ADMIN, Workbench
+from evals.shelf import ADMIN
+from evals.workbench import Workbench
 from ibid.settings import BUNDLED_EMBEDDER
 from retrieval import gate
 from retrieval.gate_calibration import Calibration

@@ -13,7 +13,8 @@ from pathlib import Path
 import anyio
 
 from evals.datasets import Asked, contoso_answerable, contoso_files, contoso_unanswerable
-from evals.workbench import ADMIN, Workbench
+from evals.shelf import ADMIN
+from evals.workbench import Workbench
 from ibid.terms import terms
 from retrieval import answers, records, views
 from retrieval.search import search

@@ -2,13 +2,13 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.shapes import GOLD_PAGE
+
 DATA = Path(os.environ.get("IBID_TEST_DATA", "../shared/data"))
-_GOLD = re.compile(r"\[([^\]]+\.pdf)#page=(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ def contoso_answerable() -> list[Asked]:
     """Questions with their gold pages."""
     found = []
     for row in _rows(DATA / "contoso" / "qa.jsonl"):
-        pages = tuple((name, int(page)) for name, page in _GOLD.findall(row["truth"]))
-        found.append(Asked(row["question"], _GOLD.sub("", row["truth"]), pages))
+        pages = tuple((name, int(page)) for name, page in GOLD_PAGE.findall(row["truth"]))
+        found.append(Asked(row["question"], GOLD_PAGE.sub("", row["truth"]), pages))
     return found
 
 

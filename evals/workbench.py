@@ -7,20 +7,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from evals.filling import kit_of
+from evals.shelf import ADMIN
 from ibid import access, claims, collections, documents, media, uploads
 from ibid.blobs.directory import DirectoryBlobStore
 from ibid.bootstrap import Parts, open_parts
-from ibid.chat.registry import ChatModels
 from ibid.db.tables import Base
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
-from ibid.types import Scope
 from ingest.parsing.direct import DirectReader
 from ingest.tools import Tools
 from ingest.work import work
-from retrieval.kit import Kit
 
-ADMIN = Scope(key_id="key_evals", role="admin")
 LEASE = timedelta(hours=1)
 
 
@@ -32,8 +30,7 @@ class Workbench:
         blobs = DirectoryBlobStore(folder / "blobs")
         self.parts: Parts = open_parts(settings, blobs=blobs, nudge=MemoryNudge())
         Base.metadata.create_all(self.parts.db.engine)
-        models = ChatModels(lambda: self.parts.encoders.get(settings.embedder))
-        self.kit = Kit(self.parts.db, self.parts.store, self.parts.encoders, models, settings)
+        self.kit = kit_of(self.parts)
 
     def __enter__(self) -> Self:
         return self

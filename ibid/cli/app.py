@@ -14,6 +14,8 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask what.")
+evaluation = typer.Typer(no_args_is_help=True, help="Measure on questions whose answers are known.")
+app.add_typer(evaluation, name="eval")
 app.add_typer(db, name="db")
 app.add_typer(keys, name="keys")
 
@@ -177,6 +179,26 @@ def verify(
 def doctor() -> None:
     """Say what is configured, what is reachable, which models load, and what to do about each problem."""
     raise typer.Exit(_act("doctor:examine"))
+
+
+@evaluation.command("retrieval")
+def eval_retrieval(
+    asked: Annotated[
+        Path,
+        typer.Option(
+            "--set", help="A folder of questions with their documents.", exists=True, file_okay=False
+        ),
+    ],
+    config: Annotated[str, typer.Option(help="How to search: fused, dense or sparse.")] = "fused",
+    against: Annotated[str | None, typer.Option(help="Compare it with this one.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where vectors are kept for the next time. Unset: the data directory.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
+) -> None:
+    """Ask a set's questions of its documents, in a knowledge base made for that, and measure what is found."""
+    _act("evaluating:retrieval", asked, config, against, folder=folder, report=report, as_json=as_json)
 
 
 @db.command("upgrade")

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: rankings of a leg, roles of processes, targets, and what is written."""
+"""The benchmarks measure what they say: vectors kept between runs, roles of processes, targets, and what is written."""
 
 import json
 import re
@@ -10,20 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import machine, report, scifact
+from benchmarks import machine, report
 from benchmarks.bench import Row, Target
-from benchmarks.vectors import Vectors
 from benchmarks.watching import role
 from evals import datasets
+from evals.vectors import Vectors
 from ibid.embedding.hashing import HashingEmbedder
-
-GENERATION = "gen_bench"
-TEXTS = {
-    "00000000-0000-0000-0000-000000000001": "The cat sleeps on the warm windowsill.",
-    "00000000-0000-0000-0000-000000000002": "A warm bowl of soup and a cat.",
-    "00000000-0000-0000-0000-000000000003": "Invoices are paid within thirty days.",
-}
-QUESTION = "Where does the cat sleep?"
 
 
 class Counting(HashingEmbedder):
@@ -81,18 +73,6 @@ class TestTarget:
     )
     def test_holds_at_its_limit(self, target, value, met):
         assert target.met(value) is met
-
-
-class TestSample:
-    def test_keeps_what_is_relevant(self):
-        corpus = {str(number): f"text {number}" for number in range(9)}
-        whole = scifact.SciFact(
-            corpus, {"a": "first", "b": "second"}, (("a", "7", 1), ("a", "8", 1), ("b", "2", 1))
-        )
-        some = scifact.sample(whole, queries=1, others=2)
-        assert set(some.corpus) == {"7", "8", "0", "1"}
-        assert some.queries == {"a": "first"}
-        assert some.judgements == (("a", "7", 1), ("a", "8", 1))
 
 
 class TestDescribe:

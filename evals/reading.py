@@ -14,7 +14,7 @@ from ingest.parsing.registry import parser_for
 def read(name: str, content: bytes) -> Parsed:
     """The document as text."""
     kind = media_type(name).name
-    with tempfile.TemporaryDirectory(prefix="ibid-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ibid-read-") as folder:
         path = Path(folder) / f"document{Path(name).suffix}"
         path.write_bytes(content)
         return parser_for(kind).parse(path, name, kind)
@@ -22,7 +22,12 @@ def read(name: str, content: bytes) -> Parsed:
 
 def cut(encoder: Embedder, name: str, content: bytes) -> tuple[Chunk, ...]:
     """The document's chunks with the default settings."""
-    return chunk(read(name, content), ChunkerConfig(), encoder.count_tokens)
+    return chunked(encoder, read(name, content))
+
+
+def chunked(encoder: Embedder, parsed: Parsed) -> tuple[Chunk, ...]:
+    """What was read, cut as `Parts.recipe` says for this encoder."""
+    return chunk(parsed, ChunkerConfig().fitted(encoder.max_tokens), encoder.count_tokens)
 
 
 def texts(encoder: Embedder, name: str, content: bytes) -> list[str]:

@@ -43,7 +43,7 @@ class Vectors:
         return {key: self._known[key] for key in map(self.key, texts)}
 
     def _save(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = self._file.with_suffix(".new.npz")
         np.savez(new, keys=np.array(list(self._known)), vectors=np.stack(list(self._known.values())))
         new.replace(self._file)

@@ -6,7 +6,7 @@ costs more for thousands of short texts than everything else together.
 
 from collections.abc import Iterable
 
-from benchmarks.vectors import Vectors
+from evals.vectors import Vectors
 from ibid import collections, fingerprints, integrity
 from ibid.bootstrap import Parts
 from ibid.clock import new_id, now
@@ -17,6 +17,7 @@ from ibid.db.tables import (
     Collection,
     Document,
     Embedding,
+    Generation,
     GenerationLanguage,
     Indexing,
     Version,
@@ -25,12 +26,15 @@ from ibid.embedding.texts import encoder_text
 from ibid.types import Chunk, Element, ElementKind, Scope
 from ingest.parsing.languages import Told, languages_of
 
-ADMIN = Scope(key_id="key_bench", role="admin")
+ADMIN = Scope(key_id="key_evals", role="admin")
 Cut = tuple[str, tuple[Chunk, ...]]
 
 
-def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors) -> None:
-    """A collection of live documents, given as (name, chunks); `verify` then makes the store agree with the rows."""
+def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors) -> str:
+    """A collection of live documents, given as (name, chunks); gives the fingerprint of its index.
+
+    `verify` makes the store agree with the rows.
+    """
     Base.metadata.create_all(parts.db.engine)
     listed = list(documents)
     known = vectors.of([_text(made) for _, chunks in listed for made in chunks])
@@ -40,6 +44,7 @@ def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vec
         session.add_all(Embedding(key=key, vector=vector.tobytes()) for key, vector in known.items())
         blob = Blob(id=new_id("blob"), sha256="", size=0, key="", touched_at=now())
         session.add(blob)
+        index = session.get_one(Generation, made.active_generation_id).fingerprint
         rows = [row for name, chunks in listed for row in _rows(made, blob.id, name, chunks, vectors)]
         spoken = {row.language for row in rows if isinstance(row, ChunkRow) and row.language}
         session.add_all(
@@ -50,6 +55,7 @@ def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vec
             session.flush()
             session.add_all(row for row in rows if isinstance(row, table))
     integrity.verify(parts, ADMIN, collection, repair=True)
+    return index
 
 
 def _rows(
@@ -81,11 +87,21 @@ def _rows(
         live_from=moment,
         created_at=moment,
     )
+    cut = _chunks(collection, version_id, name, chunks, vectors)
+    counts = dict.fromkeys(("made", "embedded", "chunks"), len(cut))
+    stored = Indexing(generation_id=generation_id, version_id=version_id, created_at=moment, **counts)
+    return [document, version, stored, *cut]
+
+
+def _chunks(
+    collection: Collection, version_id: str, name: str, chunks: tuple[Chunk, ...], vectors: Vectors
+) -> list[ChunkRow]:
     told = Told(_languages(chunks))
-    cut = [
+    return [
         ChunkRow(
-            id=fingerprints.point_id(generation_id, version_id, made.ordinal),
-            generation_id=generation_id,
+            # By names, where the product has ids: what scores the same comes in the same order each time.
+            id=fingerprints.point_id(collection.name, name, made.ordinal),
+            generation_id=collection.active_generation_id,
             version_id=version_id,
             ordinal=made.ordinal,
             start=made.start,
@@ -99,9 +115,6 @@ def _rows(
         )
         for made in chunks
     ]
-    counts = dict.fromkeys(("made", "embedded", "chunks"), len(cut))
-    stored = Indexing(generation_id=generation_id, version_id=version_id, created_at=moment, **counts)
-    return [document, version, stored, *cut]
 
 
 def _languages(chunks: tuple[Chunk, ...]) -> tuple[str, ...]:
