@@ -13,8 +13,10 @@ app = typer.Typer(
     help="Ibid answers questions from your documents, with citations a reader can check.",
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
+encoder = typer.Typer(no_args_is_help=True, help="The models that make vectors of texts.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask what.")
 app.add_typer(db, name="db")
+app.add_typer(encoder, name="encoder")
 app.add_typer(keys, name="keys")
 
 Asked = Annotated[
@@ -183,6 +185,17 @@ def doctor() -> None:
 def db_upgrade() -> None:
     """Bring the database's tables to this version; SQLite is copied first."""
     _act("local:upgrade")
+
+
+@encoder.command("prepare")
+def encoder_prepare(
+    name: Annotated[str | None, typer.Argument(help="Unset: what IBID_EMBEDDER names.")] = None,
+) -> None:
+    """Load an encoder once, so that whatever it needs is made or fetched before a server needs it.
+
+    The 8-bit form of a model, NAME@int8, is made in the data directory and compared with the model.
+    """
+    _act("local:prepare_encoder", name)
 
 
 @keys.command("create")
