@@ -17,7 +17,7 @@ WORKDIR /srv/ibid
 RUN python -m venv .venv
 COPY pyproject.toml constraints.txt ./
 # The dependencies alone, so that a change of our own code installs nothing anew.
-RUN .venv/bin/python -c "import tomllib; made = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*made['dependencies'], *made['optional-dependencies']['ocr'], sep='\n')" > requirements.txt \
+RUN .venv/bin/python -c "import tomllib; made = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*made['dependencies'], *made['optional-dependencies']['int8'], *made['optional-dependencies']['ocr'], sep='\n')" > requirements.txt \
   && .venv/bin/pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement requirements.txt
 COPY . .
 RUN .venv/bin/pip install --no-deps --editable . && rm -r web \

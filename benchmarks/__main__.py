@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    encoding,
     ingestion,
     latency,
     machine,
@@ -29,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "parsing": parsing.measure,
     "text": text.measure,
     "recognition": recognition.measure,
+    "encoding": encoding.measure,
     "ingestion": ingestion.measure,
     "latency": latency.measure,
     "memory": memory.measure,

@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(None, description="the secret of the S3 access key")
 
     embedder: str = Field(
-        BUNDLED_EMBEDDER, description="a sentence-transformers name or folder, for new collections"
+        BUNDLED_EMBEDDER,
+        description="a sentence-transformers name or folder, for new collections; with `@int8` its 8-bit form",
     )
     embed_threads: int = Field(
         0, ge=0, description="threads of one encoder; 0: the cores, shared among the processes of a worker"

@@ -13,10 +13,12 @@ app = typer.Typer(
     help="Ibid answers questions from your documents, with citations a reader can check.",
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
+encoder = typer.Typer(no_args_is_help=True, help="The models that make vectors of texts.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask what.")
 evaluation = typer.Typer(no_args_is_help=True, help="Measure on questions whose answers are known.")
 app.add_typer(evaluation, name="eval")
 app.add_typer(db, name="db")
+app.add_typer(encoder, name="encoder")
 app.add_typer(keys, name="keys")
 
 Asked = Annotated[
@@ -205,6 +207,17 @@ def eval_retrieval(
 def db_upgrade() -> None:
     """Bring the database's tables to this version; SQLite is copied first."""
     _act("local:upgrade")
+
+
+@encoder.command("prepare")
+def encoder_prepare(
+    name: Annotated[str | None, typer.Argument(help="Unset: what IBID_EMBEDDER names.")] = None,
+) -> None:
+    """Load an encoder once, so that whatever it needs is made or fetched before a server needs it.
+
+    The 8-bit form of a model, NAME@int8, is made in the data directory and compared with the model.
+    """
+    _act("local:prepare_encoder", name)
 
 
 @keys.command("create")

@@ -1,4 +1,4 @@
-"""Commands about the database and the keys."""
+"""Commands about the database, the encoders and the keys."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from rich.table import Table
 from ibid.cli.client import connect, json_of, pages
 from ibid.db import schema
 from ibid.db.session import Database
+from ibid.embedding.registry import load_embedder
 from ibid.settings import Settings
 
 out = Console(highlight=False, soft_wrap=True)
@@ -27,6 +28,16 @@ def upgrade() -> None:
         + (f" Copied to {copy}." if copy else "")
     )
     db.dispose()
+
+
+def prepare_encoder(name: str | None) -> None:
+    """Load the encoder, and with it make or fetch what it needs."""
+    settings = Settings()
+    made = load_embedder(name or settings.embedder, settings)
+    out.print(
+        f"{made.name} is ready: {made.dimensions} dimensions, reads {made.max_tokens} tokens. "
+        f"Its fingerprint is {made.fingerprint[:12]}."
+    )
 
 
 def create_key(

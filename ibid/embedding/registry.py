@@ -15,6 +15,8 @@ EMBEDDERS = {
     BUNDLED_EMBEDDER: "ibid.embedding.sentence_transformers:SentenceTransformersEmbedder",
     "hashing": "ibid.embedding.hashing:HashingEmbedder",
 }
+FORMS = {"int8": "ibid.embedding.int8:Int8Embedder"}
+"""Other forms of sentence-transformers models, by what follows the last @ of a name."""
 # Every other name is one of sentence-transformers, or a folder.
 OTHERWISE = EMBEDDERS[BUNDLED_EMBEDDER]
 
@@ -22,7 +24,8 @@ OTHERWISE = EMBEDDERS[BUNDLED_EMBEDDER]
 def load_embedder(name: str, settings: Settings) -> Embedder:
     """Load the encoder; takes seconds. Raises `EmbedderUnknown` or `EmbedderUnavailable`."""
     plugins = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    target = EMBEDDERS.get(name) or plugins.get(name) or OTHERWISE
+    model, _, form = name.rpartition("@")
+    target = EMBEDDERS.get(name) or plugins.get(name) or (FORMS.get(form) if model else None) or OTHERWISE
     try:
         loader: Callable[[str, Settings], Embedder] = resolve_name(f"{target}.from_settings")
         return loader(name, settings)

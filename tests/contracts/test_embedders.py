@@ -106,3 +106,26 @@ class TestBundled(EmbedderContract):
         assert (vectors @ vectors.T)[np.triu_indices(3, 1)] == pytest.approx(
             [0.6660, 0.1046, 0.1411], abs=1e-3
         )
+
+
+class TestInt8(EmbedderContract):
+    @pytest.fixture(scope="class")
+    def int8(self, tmp_path_factory) -> Embedder:
+        for package in ("onnx", "onnxruntime"):
+            pytest.importorskip(package, reason="the extra `int8` is not installed")
+        return load_embedder(f"{BUNDLED_EMBEDDER}@int8", Settings(data_dir=tmp_path_factory.mktemp("data")))
+
+    @pytest.fixture
+    def embedder(self, int8):
+        return int8
+
+    def test_is_the_model_it_says(self, embedder, bundled):
+        assert (embedder.name, embedder.dimensions) == (f"{BUNDLED_EMBEDDER}@int8", bundled.dimensions)
+        assert embedder.max_tokens == bundled.max_tokens
+        assert embedder.fingerprint != bundled.fingerprint
+
+    def test_a_text_has_one_vector_whatever_is_encoded_beside_it(self, embedder):
+        together = embedder.encode(TEXTS)
+        assert all(
+            np.array_equal(embedder.encode([text])[0], row) for text, row in zip(TEXTS, together, strict=True)
+        )

@@ -35,6 +35,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "fastapi": ("api/*",),
     "kombu": ("worker/*", "ibid/nudge/*"),
     "obstore": ("ibid/blobs/obstore.py",),
+    "onnxruntime": ("ibid/embedding/int8.py", "ibid/embedding/quantising.py"),
     "openpyxl": ("ingest/parsing/workbook.py",),
     "oxmsg": ("ingest/parsing/mail.py",),
     "pptx": ("ingest/parsing/notes.py",),
@@ -48,7 +49,12 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "sentence_transformers": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
-    "torch": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
+    "tokenizers": ("ibid/embedding/int8.py",),
+    "torch": (
+        "ibid/embedding/one_call.py",
+        "ibid/embedding/quantising.py",
+        "ibid/embedding/sentence_transformers.py",
+    ),
     "typer": ("ibid/cli/*",),
     "unstructured": ("ingest/parsing/unstructured*.py",),
     "uvicorn": ("ibid/cli/serving.py",),
@@ -343,8 +349,8 @@ def normalised(name: str) -> str:
 
 def declared_distributions() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = project["optional-dependencies"]["ocr"]
-    asked = (*project["dependencies"], *optional)
+    extras = project["optional-dependencies"]
+    asked = (*project["dependencies"], *extras["int8"], *extras["ocr"])
     return {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in asked}
 
 
