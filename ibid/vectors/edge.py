@@ -17,16 +17,17 @@ from typing import Self
 
 import qdrant_edge as edge
 
+from ibid.filters import Fact
 from ibid.settings import Settings
+from ibid.vectors.conditions import visible
+from ibid.vectors.edge_filters import filter_of
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, described, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
-    ANYONE,
     Fence,
     HybridQuery,
     Point,
-    PointFilter,
     PointHit,
     PointRef,
 )
@@ -69,7 +70,7 @@ class EdgeVectorStore:
         if sees_nothing(query):
             self._expect(generation)
             return []
-        visible = _visible(query.filter)
+        seen = filter_of(visible(query.filter))
         dense = edge.Query.Nearest(query.dense.tolist(), using=DENSE)
         words = edge.SparseVector(list(query.sparse.indices), list(query.sparse.values))
         sparse = edge.Query.Nearest(words, using=SPARSE)
@@ -79,13 +80,13 @@ class EdgeVectorStore:
                     limit=fused_limit(query),
                     query=edge.Fusion.Dbsf(),  # type: ignore[arg-type]  # the stubs lack the base class
                     prefetches=[
-                        edge.Prefetch(query.candidates, query=dense, filter=visible),
-                        edge.Prefetch(query.candidates, query=sparse, filter=visible),
+                        edge.Prefetch(query.candidates, query=dense, filter=seen),
+                        edge.Prefetch(query.candidates, query=sparse, filter=seen),
                     ],
                     with_payload=["version_id"],
                 ),
-                edge.QueryRequest(limit=query.candidates, query=dense, filter=visible),
-                edge.QueryRequest(limit=query.candidates, query=sparse, filter=visible),
+                edge.QueryRequest(limit=query.candidates, query=dense, filter=seen),
+                edge.QueryRequest(limit=query.candidates, query=sparse, filter=seen),
             ]
         )
         with self._open(generation) as shard:
@@ -164,16 +165,17 @@ class EdgeVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
 
-    def restrict(
+    def describe(
         self,
         generation: str,
         document_id: str,
         access: tuple[str, ...],
+        facts: tuple[Fact, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
+        """Replace the access list and the facts of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
 
     def delete(
         self,
@@ -370,19 +372,6 @@ def _sync_folder(folder: Path) -> None:
 def _theirs(point: Point) -> edge.Point:
     words = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
     return edge.Point(point.id, {DENSE: point.dense.tolist(), SPARSE: words}, stored(point.payload))
-
-
-def _visible(wanted: PointFilter) -> edge.Filter:
-    """Live at that time, meeting one of the principals, of one of the documents. No `live_to` never excludes."""
-    must: list[edge.ConditionType] = [
-        edge.FieldCondition("live_from", range=edge.RangeFloat(lte=wanted.as_of)),
-    ]
-    if wanted.principals is not None:
-        must.append(edge.FieldCondition("access", match=edge.MatchAny([ANYONE, *sorted(wanted.principals)])))
-    if wanted.document_ids is not None:
-        must.append(edge.FieldCondition("document_id", match=edge.MatchAny(sorted(wanted.document_ids))))
-    ended = edge.FieldCondition("live_to", range=edge.RangeFloat(lte=wanted.as_of))
-    return edge.Filter(must=must, must_not=[ended])
 
 
 def _is(key: str, value: str) -> edge.FieldCondition:

@@ -15,19 +15,20 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
+from ibid.filters import Fact
 from ibid.settings import Settings
+from ibid.vectors.conditions import visible
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, described, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
-    ANYONE,
     Fence,
     HybridQuery,
     Point,
-    PointFilter,
     PointHit,
     PointRef,
 )
+from ibid.vectors.qdrant_filters import filter_of
 from ibid.vectors.ranking import fused_limit, page, sees_nothing
 
 TIMEOUT = 10.0
@@ -73,11 +74,11 @@ class QdrantVectorStore:
             self._size(generation)
             return []
         legs = _legs(query)
-        visible = _visible(query.filter)
+        seen = filter_of(visible(query.filter))
         requests = [
             models.QueryRequest(
                 prefetch=[
-                    models.Prefetch(query=vector, using=name, filter=visible, limit=query.candidates)
+                    models.Prefetch(query=vector, using=name, filter=seen, limit=query.candidates)
                     for name, vector in legs.items()
                 ],
                 query=models.FusionQuery(fusion=models.Fusion.DBSF),
@@ -85,7 +86,7 @@ class QdrantVectorStore:
                 with_payload=["version_id"],
             ),
             *(
-                models.QueryRequest(query=vector, using=name, filter=visible, limit=query.candidates)
+                models.QueryRequest(query=vector, using=name, filter=seen, limit=query.candidates)
                 for name, vector in legs.items()
             ),
         ]
@@ -165,16 +166,17 @@ class QdrantVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
 
-    def restrict(
+    def describe(
         self,
         generation: str,
         document_id: str,
         access: tuple[str, ...],
+        facts: tuple[Fact, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
+        """Replace the access list and the facts of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
 
     def delete(
         self,
@@ -290,19 +292,6 @@ def _theirs(point: Point) -> models.PointStruct:
 
 def _ref(record: models.Record) -> PointRef:
     return PointRef(str(record.id), loaded(record.payload))
-
-
-def _visible(wanted: PointFilter) -> models.Filter:
-    """Live at that time, meeting one of the principals, of one of the documents. No `live_to` never excludes."""
-    must: list[models.Condition] = [
-        models.FieldCondition(key="live_from", range=models.Range(lte=wanted.as_of)),
-    ]
-    if wanted.principals is not None:
-        must.append(_is_one_of("access", [ANYONE, *sorted(wanted.principals)]))
-    if wanted.document_ids is not None:
-        must.append(_is_one_of("document_id", sorted(wanted.document_ids)))
-    ended = models.FieldCondition(key="live_to", range=models.Range(lte=wanted.as_of))
-    return models.Filter(must=must, must_not=[ended])
 
 
 def _is(key: str, value: str) -> models.FieldCondition:
