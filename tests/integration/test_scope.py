@@ -140,8 +140,18 @@ def test_nothing_outside_the_scope_is_given(
                 got = Counter({json.dumps(each["value"]): each["count"] for each in facet["values"]})
                 assert got == facets_meant(world, expected, facet["key"])
                 assert not facet["more"]
+        answered(door, world, app_key, wanted)
     if worked:
         past(door, world, filters_)
+
+
+def answered(door: Door, world: World, app_key: str, wanted: dict[str, Any] | None) -> None:
+    """What is cited, or shown as nearest, is within the scope as well."""
+    asked_ = {"collection": world.collection, "question": QUESTION, "filters": wanted}
+    answer = door.post("/v1/answers", key=app_key, headers={"Ibid-User": "ann"}, json=asked_).json()
+    shown = {each["document"] for each in (*answer["citations"], *answer["nearest"])}
+    assert shown <= world.seen(frozenset({"user:ann"}), wanted)
+    assert answer["status"] in {"completed", "refused"}
 
 
 def past(door: Door, world: World, filters_: list[dict[str, Any] | None]) -> None:
