@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import Request
@@ -19,7 +20,7 @@ from api import models
 from api.bodies import BadForm, FormParser
 from api.models import Text
 from api.problems import not_json
-from ibid import arrivals, documents, media, uploads
+from ibid import arrivals, documents, filters, media, uploads
 from ibid.arrivals import Archive, Expected, Link
 from ibid.blobs.directory import NO_ROOM
 from ibid.blobs.port import NoRoom
@@ -37,7 +38,20 @@ _OBJECT = TypeAdapter(dict[str, Any])
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(value, allow_nan=False)) > MOST_METADATA:
         raise ValueError(f"it is longer than {MOST_METADATA} characters of JSON")
+    if not all(filters.is_storable(text) for text in _texts(value)):
+        raise ValueError("it holds a null character, or half of a surrogate pair")
+    if len(filters.facts(value)) > filters.MOST_FACTS:
+        raise ValueError(f"it holds more than {filters.MOST_FACTS} values")
     return value
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a piece of JSON, keys as well."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in chain(value, value.values() if isinstance(value, dict) else ()):
+            yield from _texts(each)
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

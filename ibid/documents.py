@@ -14,6 +14,7 @@ from ibid import access, families, jobs, receipts, removal, uploads
 from ibid.clock import new_id, now
 from ibid.db.tables import Collection, Document, DocumentGrant, Job, Version
 from ibid.errors import Invalid
+from ibid.filters import facts
 from ibid.principals import checked
 from ibid.receipts import Receipt
 from ibid.types import JobKind, JobState, Json, ReadBy, Scope
@@ -58,9 +59,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an upload says of its document beside the bytes, compared with what was known."""
+    """Whether what an upload says beside the bytes is new, and changes what the document's points say of it."""
 
-    access: bool
+    points: bool
     anything: bool
 
 
@@ -173,13 +174,13 @@ def _replaceable(session: Session, scope: Scope, found: Document) -> Document:
 
 def again(session: Session, document: Document, newest: Version, described: Described) -> Accepted:
     """The same bytes once more: nothing to do, unless reading them had failed, was cancelled, or they are now
-    described otherwise. A changed access list is brought to the points by the version's job.
+    described otherwise. What the points say of it is brought to them by the version's job.
     """
-    if described.access:
+    if described.points:
         _bring_to_live_points(session, document, newest)
     job = _locked_job(session, newest)
     ended = JobState(job.state).terminal
-    if job.state in {JobState.FAILED, JobState.CANCELLED} or (ended and described.access):
+    if job.state in {JobState.FAILED, JobState.CANCELLED} or (ended and described.points):
         jobs.requeue(session, job)
     elif job.cancel_requested and not ended:
         job.cancel_requested = False
@@ -190,7 +191,7 @@ def again(session: Session, document: Document, newest: Version, described: Desc
 
 
 def _bring_to_live_points(session: Session, document: Document, newest: Version) -> None:
-    """The live version's own job brings the access list to its points: that of a newer one may fail."""
+    """The live version's own job brings what is said to its points: that of a newer one may fail."""
     if document.current_version_id not in {None, newest.id}:
         job = _locked_job(session, session.get_one(Version, document.current_version_id))
         if JobState(job.state).terminal:
@@ -236,7 +237,7 @@ def _describe(session: Session, document: Document, upload: Upload) -> Described
     renamed = document.name != upload.name
     document.name = upload.name
     described = redescribe(session, document, upload.metadata, upload.grants)
-    return Described(described.access, described.anything or renamed)
+    return Described(described.points, described.anything or renamed)
 
 
 def redescribe(
@@ -250,9 +251,10 @@ def redescribe(
     session.flush()
     for child in families.inside(session, document.id):
         described = redescribe(session, child, metadata, grants)
-        if described.access:
+        if described.points:
             again(session, child, existing(session, child.id), described)
-    return Described(access=access_changed, anything=access_changed or before != document.meta)
+    points_change = access_changed or facts(before) != facts(document.meta)
+    return Described(points=points_change, anything=access_changed or before != document.meta)
 
 
 def _grant(session: Session, document: Document, principals: Sequence[str]) -> bool:

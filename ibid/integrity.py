@@ -18,6 +18,7 @@ from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, DocumentGrant, Embedding, Generation, Indexing, Job, Version
 from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
+from ibid.filters import Fact, facts
 from ibid.types import TERMINAL, JobKind, Scope
 from ibid.vectors.errors import GenerationMissing
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
@@ -31,7 +32,7 @@ class Comparison:
     """What was found in one generation, before any repair.
 
     `chunks` are those of finished versions. `orphans` are points without a chunk, or of a version that was given up before anybody saw it, `gaps` chunks without a point, `stale`
-    points with another document, version, access list or time than SQL says.
+    points with another document, version, access list, metadata or time than SQL says.
     """
 
     generation_id: str
@@ -60,6 +61,7 @@ class _Chunk:
             and set(mine.access) == set(seen.access)
             and seen.live_from in {mine.live_from, self.created_at}
             and mine.live_to == seen.live_to
+            and mine.facts == seen.facts
         )
 
 
@@ -154,6 +156,10 @@ def _known(session: Session, generation_id: str, ids: Sequence[str]) -> dict[str
     for some in _slices(sorted(restricted)):
         for grant in session.scalars(select(DocumentGrant).where(DocumentGrant.document_id.in_(some))):
             granted[grant.document_id].append(grant.principal)
+    known: dict[str, tuple[Fact, ...]] = {}
+    for some in _slices({row.document_id for row in rows}):
+        described = session.execute(select(Document.id, Document.meta).where(Document.id.in_(some)))
+        known |= {document_id: facts(meta) for document_id, meta in described}
     return {
         row.id: _Chunk(
             row.finished,
@@ -163,6 +169,7 @@ def _known(session: Session, generation_id: str, ids: Sequence[str]) -> dict[str
                 tuple(granted.get(row.document_id, (ANYONE,))),
                 (row.live_from or row.created_at).timestamp(),
                 row.live_to.timestamp() if row.live_to else None,
+                known[row.document_id],
             ),
             row.created_at.timestamp(),
         )

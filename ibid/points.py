@@ -1,6 +1,7 @@
 """Points from rows: the one place that says what of a chunk goes to the vector store."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -9,6 +10,7 @@ from ibid import documents, generations
 from ibid.db.tables import ChunkRow, Document, Generation, Version
 from ibid.embedding.bm25 import Bm25, bm25_for
 from ibid.embedding.texts import encoder_text, name_words
+from ibid.filters import Fact, facts
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
 
@@ -36,14 +38,29 @@ def sparse_encoder(generation: Generation) -> Bm25:
     return bm25_for(generations.recipe_of(generation).sparse)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a document as its points have it: who may see it, and what it is filtered by."""
+
+    access: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+
+def said(session: Session, document: Document) -> Said:
+    """What the points of a document are to say of it."""
+    granted = documents.grants(session, document)
+    return Said((ANYONE,) if granted is None else granted, facts(document.meta))
+
+
 def payload(session: Session, version: Version, document: Document) -> PointPayload:
     """What the engine filters a version's points by; before it is live, its creation stands for its beginning."""
     live_from = version.live_from or version.created_at
-    granted = documents.grants(session, document)
+    known = said(session, document)
     return PointPayload(
         document_id=document.id,
         version_id=version.id,
-        access=(ANYONE,) if granted is None else granted,
+        access=known.access,
         live_from=live_from.timestamp(),
         live_to=version.live_to.timestamp() if version.live_to else None,
+        facts=known.facts,
     )

@@ -125,13 +125,13 @@ def describe(
 ) -> Document:
     """Give the document other metadata or another access list; None leaves what it has. Nothing is embedded for it.
 
-    A changed access list holds for readers at once, and is brought to the points by the newest version's job.
+    It holds for readers at once, and is brought to the points by the newest version's job.
     """
     document = documents.locked(session, scope, document_id)
     described = documents.redescribe(session, document, metadata, grants)
     if described.anything:
         document.updated_at = now()
-    if described.access:
+    if described.points:
         documents.again(session, document, documents.existing(session, document.id), described)
     return document
 
@@ -163,7 +163,7 @@ def restore(session: Session, scope: Scope, document_id: str, number: int) -> do
     newest = documents.existing(session, document.id)
     less = (old.read_by, newest.read_by) == (ReadBy.OCR, ReadBy.TEXT)
     if (newest.sha256, newest.filename) == (old.sha256, old.filename) and not less:
-        return documents.again(session, document, newest, documents.Described(access=False, anything=False))
+        return documents.again(session, document, newest, documents.Described(points=False, anything=False))
     upload = documents.Upload(old.filename, old.media_type, kept)
     read_by = ReadBy(old.read_by)
     version = documents.add_version(session, document, upload, newest.number + 1, read_by)

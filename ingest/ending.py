@@ -9,10 +9,11 @@ from enum import Enum, auto
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, documents, receipts
+from ibid import children, claims, points, receipts
 from ibid.claims import Claim
 from ibid.db.tables import Document, Parse, Version
 from ibid.layout import decode_report
+from ibid.points import Said
 from ibid.receipts import Receipt
 from ibid.types import JobState, ParseReport
 from ingest import publishing, recognising, storing
@@ -39,7 +40,9 @@ def publish(tools: Tools, held: Claim, stored: Sequence[Stored], seconds: Mappin
             return Outcome.LACKING
         version = session.get_one(Version, held.version_id)
         owner = session.get_one(Document, held.document_id)
-        untouched = version.number == 1 and version.live_to is None and not owner.restricted
+        said = {Said(payload.access, payload.facts) for each in stored for payload in each.said}
+        first = version.number == 1 and version.live_to is None
+        untouched = first and not owner.restricted and said == {points.said(session, owner)}
         if report is None or not untouched or recognising.is_due(tools.settings, version, report):
             return Outcome.LIVE
         state = _end(session, tools, held, seconds, report)
@@ -58,16 +61,16 @@ def finish(tools: Tools, held: Claim, seconds: Mapping[str, float]) -> None:
     """Bring the points of a live version and of those before it up to date, and end the job."""
     publishing.retire_points(tools, held)
     recognising.follow_up(tools, held)
-    while not _ended(tools, held, seconds, publishing.restrict_points(tools, held)):
-        continue  # the access list was changed while the points were given the former one
+    while not _ended(tools, held, seconds, publishing.describe_points(tools, held)):
+        continue  # something else was said while the points were given this
 
 
-def _ended(tools: Tools, held: Claim, seconds: Mapping[str, float], granted: tuple[str, ...] | None) -> bool:
-    """End the job with its receipt, unless the document's access list is no longer the one its points have."""
+def _ended(tools: Tools, held: Claim, seconds: Mapping[str, float], said: Said) -> bool:
+    """End the job with its receipt, unless what is said of the document is no longer what its points have."""
     with tools.db.begin() as session:
         claims.check(session, held)
         owner = session.get_one(Document, held.document_id)
-        if documents.grants(session, owner) != granted:
+        if points.said(session, owner) != said:
             return False
         state = _end(session, tools, held, seconds)
     log.info("the job ended: %s", state)

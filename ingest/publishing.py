@@ -6,10 +6,11 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ibid import children, claims, documents, families, generations, outbox
+from ibid import children, claims, families, generations, outbox, points
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db.tables import Document, Generation, Indexing, Version
+from ibid.points import Said
 from ibid.vectors.port import Fence
 from ingest import storing
 from ingest.standing import VersionGone
@@ -66,34 +67,33 @@ def _go_live(
     )
 
 
-def restrict_points(tools: Tools, held: Claim) -> tuple[str, ...] | None:
-    """Give all points of the claim's document its access list, which it gives back; None: it was always open.
+def describe_points(tools: Tools, held: Claim) -> Said:
+    """Give all points of the claim's document what is said of it, which it gives back.
 
-    Looks again after it wrote, until SQL says the same: a late attempt whose list is old by now does no harm, also
+    Looks again after it wrote, until SQL says the same: a late attempt whose words are old by now does no harm, also
     where no store's owner refuses it.
     """
-    granted = _granted(tools, held)
-    while granted is not None:
-        _restrict(tools, held, granted)
-        written, granted = granted, _granted(tools, held)
-        if granted == written:
-            break
-    return granted
+    said = _said(tools, held)
+    while True:
+        _describe(tools, held, said)
+        written, said = said, _said(tools, held)
+        if said == written:
+            return said
 
 
-def _granted(tools: Tools, held: Claim) -> tuple[str, ...] | None:
+def _said(tools: Tools, held: Claim) -> Said:
     with tools.db.read() as session:
-        return documents.grants(session, session.get_one(Document, held.document_id))
+        return points.said(session, session.get_one(Document, held.document_id))
 
 
-def _restrict(tools: Tools, held: Claim, granted: tuple[str, ...]) -> None:
+def _describe(tools: Tools, held: Claim, said: Said) -> None:
     with tools.db.read() as session:
         targets = generations.written(session, held.collection_id)
     stored = tools.store.generations()
     for generation in targets:
         if generation.id in stored:
             fence = Fence(held.id, held.attempt)
-            tools.store.restrict(generation.id, held.document_id or "", granted, fence=fence)
+            tools.store.describe(generation.id, held.document_id or "", said.access, said.facts, fence=fence)
 
 
 def retire_points(tools: Tools, held: Claim) -> None:

@@ -14,7 +14,7 @@ from ibid.db.tables import ChunkRow, Embedding, Generation, Indexing
 from ibid.errors import Unavailable
 from ibid.types import JobKind
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.port import ANYONE, Fence, Point, PointPayload
+from ibid.vectors.port import Fence, Point, PointPayload
 from ingest import standing
 from ingest.indexing import Counts, Target, batches
 from ingest.standing import GenerationGone, VersionGone
@@ -42,7 +42,7 @@ class Stored:
 def store(tools: Tools, target: Target, counts: Counts) -> None:
     """Write the version's points, make them durable, and record that they are there.
 
-    Again, for as long as the access list or the version's end was changed meanwhile: who brought that to the points may
+    Again, for as long as the access list, the metadata or the version's end was changed meanwhile: who brought that to the points may
     have been there before them.
     """
     prepare(tools, target.generation, [target.version_id])
@@ -175,7 +175,7 @@ def _put_right(tools: Tools, target: Target) -> None:
 
 
 def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None:
-    """Give the version's points its present access list and end; they go if its document was deleted.
+    """Give the version's points its present access list, facts and end; they go if its document was deleted.
 
     Looks again after it wrote, until SQL says the same.
     """
@@ -187,8 +187,7 @@ def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None
             return
         if wanted == done:
             return
-        if wanted.access != (ANYONE,):  # what is open was never anything else
-            tools.store.restrict(generation_id, wanted.document_id, wanted.access)
+        tools.store.describe(generation_id, wanted.document_id, wanted.access, wanted.facts)
         if wanted.live_to is not None:
             tools.store.supersede(generation_id, version_id, wanted.live_to)
         done = wanted

@@ -103,7 +103,7 @@ def _read_all(tools: Tools, claims: Sequence[Claim]) -> list[Claim]:
     return [
         claim
         for claim in claims
-        if (claim.document_id not in seen or _attempt(tools, claim, publishing.restrict_points))
+        if (claim.document_id not in seen or _attempt(tools, claim, publishing.describe_points))
         and _attempt(tools, claim, partial(reading.read, ahead=ahead.pop(claim.version_id or "", None)))
     ]
 

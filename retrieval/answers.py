@@ -20,6 +20,7 @@ from ibid.chat.port import ChatModel, DraftSentence, Prompt
 from ibid.db.session import Database, moment
 from ibid.db.tables import Answer, Parse, Version
 from ibid.errors import IbidError, Unavailable
+from ibid.filters import Filter, parse
 from ibid.types import Hit, Scope, Support
 from retrieval import gate, prompts, records
 from retrieval.kit import Kit
@@ -51,6 +52,7 @@ class _Run:
     collection_id: str
     model: str
     strict: bool
+    filters: Filter | None
     began: float = field(default_factory=perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     waiting: list[Judged] = field(default_factory=list)
@@ -117,12 +119,20 @@ def _load(kit: Kit, scope: Scope, answer_id: str) -> _Run:
             answer.collection_id,
             answer.model,
             strict=answer.settings["policy"] == "strict",
+            filters=parse(kept) if (kept := answer.settings.get("filters")) else None,
         )
 
 
 def _retrieve(this: _Run) -> tuple[SearchResult, gate.Decision]:
     begin = perf_counter()
-    result = search(this.kit, this.scope, this.collection_id, this.question, records.PASSAGES)
+    result = search(
+        this.kit,
+        this.scope,
+        this.collection_id,
+        this.question,
+        records.PASSAGES,
+        filters=this.filters,
+    )
     decision = gate.decide(this.question, result.hits, result.encoder)
     this.spent("search", begin)
     this.shown = frozenset(hit.document_id for hit in result.hits)

@@ -27,6 +27,7 @@ from ibid.db.tables import (
     Document,
 )
 from ibid.errors import Conflict
+from ibid.filters import Filter, written
 from ibid.settings import Settings
 from ibid.types import Hit, Json, Scope, Support
 from retrieval import prompts
@@ -55,8 +56,12 @@ def start(
     settings: Settings,
     *,
     policy: Policy = "annotate",
+    filters: Filter | None = None,
 ) -> str:
-    """A running answer under a lease; gives its id. The caller commits, and then runs it."""
+    """A running answer under a lease; gives its id. The caller commits, and then runs it.
+
+    Its passages are of documents for whose metadata the filter holds, which is kept with it.
+    """
     collection = access.collection(session, scope, collection_ref)
     at = moment(session)
     answer = Answer(
@@ -72,6 +77,7 @@ def start(
             "passages": PASSAGES,
             "policy": policy,
             "as_of": scope.as_of.isoformat() if scope.as_of else None,
+            "filters": None if filters is None else written(filters),
         },
         usage={"input_tokens": 0, "output_tokens": 0},
         timings={},

@@ -12,12 +12,13 @@ from time import perf_counter
 
 from sqlalchemy import func, select
 
-from ibid import access, generations, metrics
+from ibid import access, described, generations, metrics
 from ibid.clock import now
 from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
 from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
+from ibid.filters import Filter
 from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
 from ibid.vectors.port import HybridQuery, PointFilter
@@ -71,6 +72,14 @@ class _Target:
     languages: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Only:
+    """What a search is narrowed to within its scope."""
+
+    document_ids: frozenset[str] | None
+    filters: Filter | None
+
+
 @dataclass(slots=True)
 class _Watch:
     """Milliseconds by step."""
@@ -93,14 +102,18 @@ def search(
     limit: int,
     *,
     document_ids: Iterable[str] | None = None,
+    filters: Filter | None = None,
     plan: Plan = BALANCED,
 ) -> SearchResult:
-    """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them."""
+    """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them.
+
+    Only of these documents, and of those for whose metadata the filter holds, as far as given.
+    """
     if not 1 <= limit <= LARGEST_LIMIT:
         raise LimitOutOfRange(f"limit is {limit}; it must be from 1 to {LARGEST_LIMIT}.", param="limit")
     question = cleaned(query, kit.settings.max_question_chars)
-    _check_as_of(kit, scope)
-    only = None if document_ids is None else frozenset(document_ids)
+    check_as_of(kit, scope)
+    only = _Only(None if document_ids is None else frozenset(document_ids), filters)
     watch = _Watch()
     begin = perf_counter()
     target = _resolve(kit, scope, collection_ref, watch)
@@ -116,7 +129,8 @@ def search(
     )
 
 
-def _check_as_of(kit: Kit, scope: Scope) -> None:
+def check_as_of(kit: Kit, scope: Scope) -> None:
+    """Raise `AsOfTooOld` if what the scope would read is no longer kept."""
     kept = timedelta(days=kit.settings.version_retention_days)
     if scope.as_of is not None and scope.as_of < now() - kept:
         raise AsOfTooOld(
@@ -139,7 +153,7 @@ def _search_again(
     target: _Target,
     question: str,
     limit: int,
-    only: frozenset[str] | None,
+    only: _Only,
     plan: Plan,
     watch: _Watch,
 ) -> list[Hit]:
@@ -164,7 +178,7 @@ def _search(
     target: _Target,
     question: str,
     limit: int,
-    only: frozenset[str] | None,
+    only: _Only,
     plan: Plan,
     watch: _Watch,
 ) -> list[Hit]:
@@ -189,12 +203,12 @@ def _search(
         most *= GROWTH
 
 
-def _filter(scope: Scope, only: frozenset[str] | None) -> PointFilter:
-    return PointFilter(access.moment(scope).timestamp(), scope.principals, only)
+def _filter(scope: Scope, only: _Only) -> PointFilter:
+    return PointFilter(access.moment(scope).timestamp(), scope.principals, only.document_ids, only.filters)
 
 
 def _confirmed(
-    kit: Kit, scope: Scope, target: _Target, ranked: list[Ranked], limit: int, only: frozenset[str] | None
+    kit: Kit, scope: Scope, target: _Target, ranked: list[Ranked], limit: int, only: _Only
 ) -> list[Hit]:
     """The first `limit` candidates that the scope may see according to SQL, in the order given."""
     query = (
@@ -209,10 +223,12 @@ def _confirmed(
             access.sees_document(scope),
         )
     )
-    if only is not None:
-        query = query.where(Document.id.in_(only))
+    if only.document_ids is not None:
+        query = query.where(Document.id.in_(only.document_ids))
     hits: list[Hit] = []
     with kit.db.read() as session:
+        if only.filters is not None:
+            query = query.where(described.says(session, only.filters))
         for some in _portions(ranked, limit):
             rows = session.execute(query.where(ChunkRow.id.in_([each.candidate.id for each in some])))
             seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}

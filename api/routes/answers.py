@@ -16,7 +16,7 @@ from api.auth import Asker, Reader
 from api.once import REPLAYED, Once, OnceDep
 from api.problems import documented, request_id
 from api.routes.injected import Wired
-from api.routes.search import HitView
+from api.routes.search import Filters, HitView, parsed
 from api.wiring import Wiring
 from ibid import audit, keys
 from ibid.replies import Reply
@@ -39,6 +39,7 @@ class Question(models.Request):
     stream: bool = False
     policy: records.Policy = "annotate"
     model: models.Text | None = None
+    filters: Filters | None = None
 
 
 class Box(models.Response):
@@ -192,6 +193,7 @@ def _begin(wired: Wiring, found: Asker, once: Once, body: Question) -> tuple[str
                 body.model or settings.chat_model,
                 settings,
                 policy=body.policy,
+                filters=parsed(body.filters),
             )
             audit.record(session, found.who, "answer", answer_id, {"collection": body.collection})
             once.save(session, mine, 200, {"answer_id": answer_id})

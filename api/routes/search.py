@@ -1,6 +1,6 @@
 """Search: passages without an answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -10,9 +10,21 @@ from api.auth import Reader
 from api.once import IdempotencyKey
 from api.problems import documented
 from api.routes.injected import Wired
+from ibid import filters
+from retrieval import facets as faceting
 from retrieval.search import search as find
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
+
+
+Filters = Annotated[
+    dict[str, Any],
+    Field(
+        description="by metadata, in OpenAI's shape: a comparison (eq, ne, gt, gte, lt, lte, in, nin) of a key with a "
+        "value, or a compound (and, or) of filters",
+        examples=[{"type": "eq", "key": "team", "value": "HR"}],
+    ),
+]
 
 
 class Query(models.Request):
@@ -21,6 +33,7 @@ class Query(models.Request):
     collection: models.Text
     query: str
     limit: Annotated[int, Field(description="from 1 to 50")] = 10
+    filters: Filters | None = None
 
 
 class Legs(models.Response):
@@ -55,6 +68,37 @@ class Found(models.Response):
     timings: dict[str, float]
 
 
+class Facets(models.Request):
+    """What is said of a collection's documents under some keys, of those for which the filter holds."""
+
+    collection: models.Text
+    keys: Annotated[list[models.Text], Field(min_length=1, max_length=10)]
+    filters: Filters | None = None
+    limit: Annotated[int, Field(ge=1, le=200, description="values of each key")] = 20
+
+
+class CountView(models.Response):
+    """How many documents have the value, alone or in a list."""
+
+    value: str | float | bool
+    count: int
+
+
+class FacetView(models.Response):
+    """Values of a key, those of most documents first; `more` if there are others."""
+
+    key: str
+    values: list[CountView]
+    more: bool
+
+
+class FacetsFound(models.Response):
+    """The facets of the keys in the order in which they were asked for."""
+
+    collection_id: str
+    facets: list[FacetView]
+
+
 @router.post("", operation_id="search", responses=documented(401, 404, 422, 503))
 def search(
     body: Query,
@@ -63,7 +107,27 @@ def search(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
 ) -> Found:
     """The passages nearest to a question. A search changes nothing, so a repetition simply searches again."""
-    result = find(wired.kit, found.scope, body.collection, body.query, body.limit)
+    wanted = parsed(body.filters)
+    result = find(wired.kit, found.scope, body.collection, body.query, body.limit, filters=wanted)
     seen = {"documents": sorted({hit.document_id for hit in result.hits}), "hits": len(result.hits)}
     wired.trail.note(found.who, "search", result.collection_id, seen)
     return Found.model_validate(result)
+
+
+@router.post("/facets", operation_id="facets", responses=documented(401, 404, 422))
+def facets(
+    body: Facets,
+    found: Reader,
+    wired: Wired,
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
+) -> FacetsFound:
+    """Which values the documents have under a key, and how many have each: only of those that the asker may see."""
+    wanted = parsed(body.filters)
+    result = faceting.facets(wired.kit, found.scope, body.collection, body.keys, body.limit, filters=wanted)
+    wired.trail.note(found.who, "facets", result.collection_id, {"keys": body.keys})
+    return FacetsFound.model_validate(result)
+
+
+def parsed(given: dict[str, Any] | None) -> filters.Filter | None:
+    """The filter of a request, if it has one."""
+    return None if given is None else filters.parse(given)

@@ -137,10 +137,13 @@ def search(
     query: str,
     collection: Asked = None,
     limit: Annotated[int, typer.Option(min=1, max=50)] = 10,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="KEY=VALUE of the metadata; several must all hold.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find passages."""
-    _act("questions:search", query, collection, limit=limit, as_json=as_json)
+    _act("questions:search", query, collection, limit=limit, wanted=filters or [], as_json=as_json)
 
 
 @app.command()

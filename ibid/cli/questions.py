@@ -2,12 +2,15 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from ibid import filters
 from ibid.cli.client import connect, json_of, only_collection
+from ibid.errors import Invalid
 
 out = Console(highlight=False)
 MARKS = {
@@ -15,6 +18,12 @@ MARKS = {
     "partially_supported": " [yellow](partly supported)[/]",
     "unsupported": " [red](unsupported)[/]",
 }
+
+
+class NoValue(Invalid):
+    """A filter on the command line is a key and a value."""
+
+    code = "invalid_filter"
 
 
 def ask(question: str, collection: str | None, *, as_json: bool) -> int:
@@ -30,10 +39,19 @@ def ask(question: str, collection: str | None, *, as_json: bool) -> int:
     return {"completed": 0, "refused": 3}.get(answer["status"], 1)
 
 
-def search(query: str, collection: str | None, *, limit: int, as_json: bool) -> None:
-    """Print passages, best first."""
+def search(
+    query: str, collection: str | None, *, limit: int, wanted: Sequence[str] = (), as_json: bool
+) -> None:
+    """Print passages, best first, of documents that have all the given metadata (`key=value`)."""
+    those = [_equal(each) for each in wanted]
     with connect() as client:
-        body = {"collection": collection or only_collection(client), "query": query, "limit": limit}
+        body: dict[str, Any] = {
+            "collection": collection or only_collection(client),
+            "query": query,
+            "limit": limit,
+        }
+        if those:
+            body["filters"] = {"type": "and", "filters": those}
         found = json_of(client.post("/v1/search", json=body))
     if as_json:
         json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
@@ -56,6 +74,22 @@ def _show(answer: dict[str, Any]) -> None:
         out.print(
             f"[cyan]\\[{citation['n']}][/] [bold]{escape(_place(citation))}[/]: “{escape(citation['quote'])}”"
         )
+
+
+def _equal(given: str) -> dict[str, Any]:
+    """The filter that `key=value` means: a number, true and false are what JSON takes them for, all else is a text.
+
+    A text in quotes is one whatever it looks like: `year="2026"`.
+    """
+    key, separator, text = given.partition("=")
+    if not separator:
+        raise NoValue(f"{given!r} is no filter: write KEY=VALUE.")
+    try:
+        value = json.loads(text, parse_constant=str)
+    except ValueError:
+        value = text
+    meant = value if isinstance(value, str | int | float) else text
+    return filters.written(filters.parse({"type": "eq", "key": key, "value": meant}))
 
 
 def _place(found: dict[str, Any]) -> str:

@@ -17,18 +17,19 @@ from typing import Self
 
 import qdrant_edge as edge
 
+from ibid.filters import Fact
 from ibid.settings import Settings
 from ibid.vectors import edge_search
+from ibid.vectors.conditions import visible
+from ibid.vectors.edge_filters import filter_of
 from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, following, loaded, stored
+from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, described, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
-    ANYONE,
     Candidate,
     Fence,
     HybridQuery,
     Point,
-    PointFilter,
     PointRef,
 )
 from ibid.vectors.union import sees_nothing
@@ -70,9 +71,9 @@ class EdgeVectorStore:
         if sees_nothing(query):
             self._expect(generation)
             return []
-        visible = _visible(query.filter)
+        seen = filter_of(visible(query.filter))
         with self._open(generation) as shard:
-            return edge_search.candidates(shard, query, visible)
+            return edge_search.candidates(shard, query, seen)
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""
@@ -141,16 +142,17 @@ class EdgeVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
 
-    def restrict(
+    def describe(
         self,
         generation: str,
         document_id: str,
         access: tuple[str, ...],
+        facts: tuple[Fact, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
+        """Replace the access list and the facts of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
 
     def delete(
         self,
@@ -347,19 +349,6 @@ def _sync_folder(folder: Path) -> None:
 def _theirs(point: Point) -> edge.Point:
     words = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
     return edge.Point(point.id, {DENSE: point.dense.tolist(), SPARSE: words}, stored(point))
-
-
-def _visible(wanted: PointFilter) -> edge.Filter:
-    """Live at that time, meeting one of the principals, of one of the documents. No `live_to` never excludes."""
-    must: list[edge.ConditionType] = [
-        edge.FieldCondition("live_from", range=edge.RangeFloat(lte=wanted.as_of)),
-    ]
-    if wanted.principals is not None:
-        must.append(edge.FieldCondition("access", match=edge.MatchAny([ANYONE, *sorted(wanted.principals)])))
-    if wanted.document_ids is not None:
-        must.append(edge.FieldCondition("document_id", match=edge.MatchAny(sorted(wanted.document_ids))))
-    ended = edge.FieldCondition("live_to", range=edge.RangeFloat(lte=wanted.as_of))
-    return edge.Filter(must=must, must_not=[ended])
 
 
 def _is(key: str, value: str) -> edge.FieldCondition:

@@ -9,15 +9,15 @@ from ibid.vectors.port import Candidate, HybridQuery
 from ibid.vectors.union import Proposals, united
 
 
-def candidates(shard: edge.EdgeShard, query: HybridQuery, visible: edge.Filter) -> list[Candidate]:
-    """What either leg has among its best, in the order of ids; `visible` is the query's filter in the engine's words."""
+def candidates(shard: edge.EdgeShard, query: HybridQuery, seen: edge.Filter) -> list[Candidate]:
+    """What either leg has among its best, in the order of ids; `seen` is the query's filter in the engine's words."""
     words = edge.SparseVector(list(query.sparse.indices), list(query.sparse.values))
     legs = (
         edge.Query.Nearest(query.dense.tolist(), using=DENSE),
         edge.Query.Nearest(words, using=SPARSE),
     )
     best = [
-        edge.QueryRequest(limit=query.candidates, query=leg, filter=visible, with_payload=list(PROPOSED))
+        edge.QueryRequest(limit=query.candidates, query=leg, filter=seen, with_payload=list(PROPOSED))
         for leg in legs
     ]
     by_dense, by_sparse = map(_proposals, shard.query_batch(edge.QueryBatchRequest(best)))

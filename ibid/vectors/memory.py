@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ibid.filters import Fact, holds
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
@@ -31,7 +32,7 @@ class _Generation:
 
 
 class MemoryVectorStore:
-    """Points in dictionaries behind one lock. Superseding and restricting replace payloads."""
+    """Points in dictionaries behind one lock. Superseding and describing replace payloads."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -113,19 +114,20 @@ class MemoryVectorStore:
             lambda p: replace(p, live_to=live_to),
         )
 
-    def restrict(
+    def describe(
         self,
         generation: str,
         document_id: str,
         access: tuple[str, ...],
+        facts: tuple[Fact, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list of all points of a document."""
+        """Replace the access list and the facts of all points of a document."""
         self._rewrite(
             generation,
             lambda payload: payload.document_id == document_id,
-            lambda p: replace(p, access=access),
+            lambda p: replace(p, access=access, facts=facts),
         )
 
     def delete(
@@ -186,6 +188,7 @@ def _visible(payload: PointPayload, wanted: PointFilter) -> bool:
             wanted.principals is None or bool(wanted.principals.union({ANYONE}).intersection(payload.access))
         )
         and (wanted.document_ids is None or payload.document_id in wanted.document_ids)
+        and (wanted.facts is None or holds(wanted.facts, payload.facts))
     )
 
 

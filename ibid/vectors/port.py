@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ibid.filters import Fact, Filter
 from ibid.types import SparseVector
 
 Vector = npt.NDArray[np.float32]
@@ -22,7 +23,8 @@ ANYONE = "*"
 class PointPayload:
     """What the engine filters by. Times are seconds since the epoch; `live_to` is None for the current version.
 
-    `access` names the principals that may see the document, `("*",)` when it is not restricted.
+    `access` names the principals that may see the document, `("*",)` when it is not restricted; `facts` is what is said
+    of it.
     """
 
     document_id: str
@@ -30,6 +32,7 @@ class PointPayload:
     access: tuple[str, ...]
     live_from: float
     live_to: float | None
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,15 @@ class Fence:
 class PointFilter:
     """What a search may see: points live at `as_of` (epoch seconds) whose access meets `principals` (None: all).
 
-    `document_ids` limits to these documents; None is every document.
+    `document_ids` limits to these documents, `facts` to those of which such facts are known; None is every document.
+    An engine has no order of long texts: where `facts` asks for one, points may come that SQL then drops, and none
+    is left out.
     """
 
     as_of: float
     principals: frozenset[str] | None = None
     document_ids: frozenset[str] | None = None
+    facts: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +147,16 @@ class VectorWriter(Protocol):
         """Give all points of a version an end (epoch seconds)."""
         ...
 
-    def restrict(
-        self, generation: str, document_id: str, access: tuple[str, ...], *, fence: Fence | None = None
+    def describe(
+        self,
+        generation: str,
+        document_id: str,
+        access: tuple[str, ...],
+        facts: tuple[Fact, ...],
+        *,
+        fence: Fence | None = None,
     ) -> None:
-        """Replace the access list of all points of a document; fenced as `upsert`."""
+        """Replace the access list and the facts of all points of a document; fenced as `upsert`."""
         ...
 
     def delete(

@@ -15,7 +15,9 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
+from ibid.filters import Fact
 from ibid.settings import Settings
+from ibid.vectors.conditions import visible
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.layout import (
     DENSE,
@@ -23,21 +25,15 @@ from ibid.vectors.layout import (
     NUMBERS,
     PROPOSED,
     SPARSE,
+    described,
     following,
     loaded,
     proposed,
     stored,
 )
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
-from ibid.vectors.port import (
-    ANYONE,
-    Candidate,
-    Fence,
-    HybridQuery,
-    Point,
-    PointFilter,
-    PointRef,
-)
+from ibid.vectors.port import Candidate, Fence, HybridQuery, Point, PointRef
+from ibid.vectors.qdrant_filters import filter_of
 from ibid.vectors.union import Proposals, sees_nothing, united
 
 TIMEOUT = 10.0
@@ -82,14 +78,14 @@ class QdrantVectorStore:
         if sees_nothing(query):
             self._size(generation)
             return []
-        legs, visible = _legs(query), _visible(query.filter)
+        legs, seen = _legs(query), filter_of(visible(query.filter))
         best = self._ask(
             generation,
             {
                 name: models.QueryRequest(
                     query=vector,
                     using=name,
-                    filter=visible,
+                    filter=seen,
                     limit=query.candidates,
                     with_payload=list(PROPOSED),
                 )
@@ -180,16 +176,17 @@ class QdrantVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._set_payload(generation, _is("version_id", version_id), {"live_to": live_to})
 
-    def restrict(
+    def describe(
         self,
         generation: str,
         document_id: str,
         access: tuple[str, ...],
+        facts: tuple[Fact, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), {"access": list(access)})
+        """Replace the access list and the facts of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
 
     def delete(
         self,
@@ -317,19 +314,6 @@ def _theirs(point: Point) -> models.PointStruct:
 
 def _ref(record: models.Record) -> PointRef:
     return PointRef(str(record.id), loaded(record.payload))
-
-
-def _visible(wanted: PointFilter) -> models.Filter:
-    """Live at that time, meeting one of the principals, of one of the documents. No `live_to` never excludes."""
-    must: list[models.Condition] = [
-        models.FieldCondition(key="live_from", range=models.Range(lte=wanted.as_of)),
-    ]
-    if wanted.principals is not None:
-        must.append(_is_one_of("access", [ANYONE, *sorted(wanted.principals)]))
-    if wanted.document_ids is not None:
-        must.append(_is_one_of("document_id", sorted(wanted.document_ids)))
-    ended = models.FieldCondition(key="live_to", range=models.Range(lte=wanted.as_of))
-    return models.Filter(must=must, must_not=[ended])
 
 
 def _is(key: str, value: str) -> models.FieldCondition:

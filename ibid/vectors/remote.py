@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakSet
 
+from ibid.filters import Fact
 from ibid.vectors.errors import Fenced, StoreUnavailable
 from ibid.vectors.port import Candidate, Fence, HybridQuery, Point, PointPayload, PointRef, VectorStore
 from ibid.vectors.wire import (
@@ -42,7 +43,7 @@ from ibid.vectors.wire import (
 __all__ = ["RemoteVectorStore", "StoreServer", "new_address", "new_authkey"]
 
 READS = frozenset({"candidates", "count", "generations"})
-WRITES = frozenset({"create", "sync", "supersede", "restrict", "delete", "drop"})
+WRITES = frozenset({"create", "sync", "supersede", "describe", "delete", "drop"})
 TIMEOUT = 60.0
 
 _PAUSE = 0.1
@@ -227,11 +228,24 @@ class RemoteVectorStore:
         """Give all points of a version an end (epoch seconds)."""
         self._call("supersede", generation=generation, version_id=version_id, live_to=live_to)
 
-    def restrict(
-        self, generation: str, document_id: str, access: tuple[str, ...], *, fence: Fence | None = None
+    def describe(
+        self,
+        generation: str,
+        document_id: str,
+        access: tuple[str, ...],
+        facts: tuple[Fact, ...],
+        *,
+        fence: Fence | None = None,
     ) -> None:
-        """Replace the access list of all points of a document; fenced as `upsert`."""
-        self._call("restrict", generation=generation, document_id=document_id, access=access, fence=fence)
+        """Replace the access list and the facts of all points of a document; fenced as `upsert`."""
+        self._call(
+            "describe",
+            generation=generation,
+            document_id=document_id,
+            access=access,
+            facts=facts,
+            fence=fence,
+        )
 
     def delete(
         self,

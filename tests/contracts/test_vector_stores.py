@@ -166,7 +166,7 @@ class VectorStoreContract:
         with pytest.raises(GenerationMissing):
             store.supersede(name, "ver_1", 1.0)
         with pytest.raises(GenerationMissing):
-            store.restrict(name, "doc_1", ("user:a",))
+            store.describe(name, "doc_1", ("user:a",), ())
         with pytest.raises(GenerationMissing):
             store.delete(name, version_id="ver_1")
         with pytest.raises(GenerationMissing):
@@ -323,12 +323,12 @@ class VectorStoreContract:
         assert found(store, generation, make_query(as_of=50.0)) == [2]
         assert store.count(generation, version_id="old") == 1
 
-    def test_restrict_replaces_the_access_of_one_document(self, store, generation):
+    def test_describe_replaces_the_access_of_one_document(self, store, generation):
         store.upsert(generation, [make_point(1, document="doc_1"), make_point(2, document="doc_2")])
-        store.restrict(generation, "doc_1", ("user:a", "group:b"))
+        store.describe(generation, "doc_1", ("user:a", "group:b"), ())
         assert found(store, generation, make_query(principals=frozenset({"user:c"}))) == [2]
         assert set(found(store, generation, make_query(principals=frozenset({"group:b"})))) == {1, 2}
-        store.restrict(generation, "doc_1", ("*",))
+        store.describe(generation, "doc_1", ("*",), ())
         assert set(found(store, generation, make_query(principals=frozenset()))) == {1, 2}
 
     def test_delete_by_each_selector(self, store, generation):
@@ -483,7 +483,7 @@ class TestRemote(VectorStoreContract):
         store.upsert(generation, [make_point(1)])
         (before,) = next(store.scan(generation))
         with pytest.raises(Fenced, match="Attempt 1 of job job_ended"):
-            store.restrict(generation, before.payload.document_id, ("user:mallory",), fence=ENDED)
+            store.describe(generation, before.payload.document_id, ("user:mallory",), (), fence=ENDED)
         with pytest.raises(Fenced, match="Attempt 1 of job job_ended"):
             store.delete(generation, document_id=before.payload.document_id, fence=ENDED)
         assert next(store.scan(generation)) == [before]

@@ -78,12 +78,20 @@ class TestRestore:
 
 
 class TestMetadata:
-    def test_change_without_a_job(self, door: Door, document: str) -> None:
+    def test_reach_the_points_by_the_job_that_there_is(
+        self, door: Door, document: str, collection: str
+    ) -> None:
         jobs = len(door.get("/v1/jobs?limit=200").json()["data"])
         made = door.call("PUT", f"/v1/documents/{document}/metadata", json={"metadata": {"team": "HR"}})
         assert made.json()["metadata"] == {"team": "HR"}
-        assert made.json()["state"] == "succeeded"
+        assert made.json()["state"] == "queued"
         assert len(door.get("/v1/jobs?limit=200").json()["data"]) == jobs
+        door.work()
+        assert door.get(f"/v1/documents/{document}").json()["state"] == "succeeded"
+        asked = {"collection": collection, "query": "leave"}
+        for value, found in {"HR": True, "IT": False}.items():
+            wanted = {"type": "eq", "key": "team", "value": value}
+            assert bool(door.post("/v1/search", json=asked | {"filters": wanted}).json()["hits"]) is found
 
     def test_access_holds_at_once_and_reaches_the_points(
         self, door: Door, document: str, collection: str

@@ -124,7 +124,7 @@ class TestPoints:
 
     def test_with_another_access_list(self, shop: Shop) -> None:
         store, (first, *_) = shop.parts.store, refs(shop)
-        store.restrict(generation(shop), first.payload.document_id, ("user:mallory",))
+        store.describe(generation(shop), first.payload.document_id, ("user:mallory",), ())
         mended(shop, stale=1)
 
     def test_that_lack_a_grant(self, shop: Shop) -> None:

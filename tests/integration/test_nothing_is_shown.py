@@ -210,6 +210,7 @@ class World:
             "describe_document": {"json": {"metadata": {"team": "HR"}}},
             "retry_jobs": {"json": {}},
             "search": {"json": {"collection": collection, "query": ASKED, "limit": 50}},
+            "facets": {"json": {"collection": collection, "keys": ["by"]}},
             "ask": {"json": {"collection": collection, "question": ASKED}},
             "start_reindex": {"json": {}},
             "create_api_key": {"json": {"name": "new", "role": "reader"}},

@@ -129,6 +129,12 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("ask", "application/json", {"collection": "handbook", "question": QUESTION}),
     ("ask", "application/json", {"collection": "handbook", "question": QUESTION, "stream": True}),
     ("search", "application/json", {"collection": "handbook", "query": QUESTION}),
+    (
+        "search",
+        "application/json",
+        {"collection": "handbook", "query": QUESTION, "filters": {"type": "ne", "key": "a", "value": 1}},
+    ),
+    ("facets", "application/json", {"collection": "handbook", "keys": ["a"]}),
 ]
 
 

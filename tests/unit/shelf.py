@@ -1,7 +1,7 @@
 """A shelf: documents put into SQL and the in-memory store without parsing, one chunk for each paragraph."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from ibid.db.tables import (
 from ibid.embedding.bm25 import Bm25
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.registry import EmbedderPool
+from ibid.filters import facts
 from ibid.layout import encode_layout
 from ibid.settings import Settings
-from ibid.types import Element, ElementKind, ParseReport, Recipe, Scope, SparseConfig
+from ibid.types import Element, ElementKind, Json, ParseReport, Recipe, Scope, SparseConfig
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import ANYONE, Point, PointPayload
 from retrieval.kit import Kit
@@ -72,7 +73,14 @@ class Shelf:
         with self.db.read() as session:
             return session.get_one(Collection, self.collection_id).active_generation_id
 
-    def add(self, name: str, text: str, *, grants: Sequence[str] | None = None) -> str:
+    def add(
+        self,
+        name: str,
+        text: str,
+        *,
+        grants: Sequence[str] | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> str:
         """A document with one live version; gives its id."""
         document_id = new_id("doc")
         with self.db.begin() as session:
@@ -82,7 +90,7 @@ class Shelf:
                     collection_id=self.collection_id,
                     identity=f"name:{name}",
                     name=name,
-                    meta={},
+                    meta=dict(metadata or {}),
                     restricted=grants is not None,
                     created_at=now(),
                     updated_at=now(),
@@ -150,6 +158,7 @@ class Shelf:
                 access=documents.grants(session, document) or (ANYONE,),
                 live_from=version.live_from.timestamp(),
                 live_to=version.live_to.timestamp() if version.live_to else None,
+                facts=facts(document.meta),
             )
             found = list(PARAGRAPH.finditer(text))
             for ordinal, match in enumerate(found):

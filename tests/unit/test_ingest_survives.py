@@ -8,6 +8,7 @@ from sqlalchemy import select
 from ibid import claims, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
+from ibid.filters import Fact, facts
 from ibid.types import ChunkerConfig, JobKind, JobState, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ingest import indexing, reading
@@ -30,6 +31,12 @@ def stored_access(shop: Shop) -> set[tuple[str, ...]]:
     """The access lists of all points."""
     found = shop.parts.store._generations.values()
     return {point.payload.access for one in found for point in one.points.values()}
+
+
+def stored_facts(shop: Shop) -> set[tuple[Fact, ...]]:
+    """What all points are filtered by."""
+    found = shop.parts.store._generations.values()
+    return {point.payload.facts for one in found for point in one.points.values()}
 
 
 def reindexed_away_from(shop: Shop, embedder: str) -> str:
@@ -229,9 +236,23 @@ class TestAccess:
         shop.work()
         again = shop.upload(FACTS, metadata={"year": 1931})
         assert (again.outcome, again.job_id) == ("updated", first.job_id)
-        assert shop.state(first.job_id) == JobState.SUCCEEDED
         with shop.parts.db.read() as session:
             assert session.get_one(Document, first.document_id).meta == {"year": 1931}
+        shop.work()
+        assert shop.state(first.job_id) == JobState.SUCCEEDED
+        assert stored_facts(shop) == {facts({"year": 1931})}
+        shop.upload(FACTS, metadata={})
+        shop.work()
+        assert stored_facts(shop) == {()}
+        assert shop.reader.parsed == 1
+
+    def test_metadata_that_change_before_the_version_is_live(self, shop: Shop) -> None:
+        shop.upload(FACTS, metadata={"year": 1931})
+        late = shop.claim()
+        shop.upload(FACTS, metadata={"year": 1932})
+        work(shop.tools, late)
+        shop.work()
+        assert stored_facts(shop) == {facts({"year": 1932})}
 
     def test_a_new_name_under_the_same_external_id(self, shop: Shop) -> None:
         shop.upload(FACTS, name="draft.txt", external_id="bridge")

@@ -347,15 +347,15 @@ class TestLateAttempt:
     ) -> None:
         shop.upload(FACTS, grants=list(ANN))
         late = shop.claim()
-        restrict = shop.parts.store.restrict
+        describe = shop.parts.store.describe
 
         def suspended(*arguments: object, **named: object) -> None:
             monkeypatch.undo()
             shop.upload(FACTS, grants=list(BOB))
             self.others_do_it(shop)
-            restrict(*arguments, **named)
+            describe(*arguments, **named)
 
-        monkeypatch.setattr(shop.parts.store, "restrict", suspended)
+        monkeypatch.setattr(shop.parts.store, "describe", suspended)
         work(shop.tools, late)
         assert {payload.access for payload in payloads(shop.parts.store)} == {BOB}
 
