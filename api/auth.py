@@ -1,7 +1,7 @@
 """Who asks: a Bearer key, or the cookie of a browser session, and whom they ask for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -59,6 +59,12 @@ class Asker:
     def unlimited(self) -> bool:
         """Whether the key reaches every collection."""
         return self.holder.collections is None
+
+    @property
+    def knows(self) -> Scope:
+        """What the key itself may know of, whoever it acts for: an administrator's reaches all that its collections hold."""
+        everything = self.holder.role == "admin"
+        return replace(self.scope, principals=None) if everything else self.scope
 
     def require(self, role: Role) -> None:
         """Raise `RoleTooLow` unless the key has at least this role."""

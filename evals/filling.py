@@ -79,14 +79,14 @@ def fill(parts: Parts, collection: str, asked: QuestionSet, encoder: Embedder, v
             empty.append(source.name)
             continue
         texts[source.name] = parsed.text
-        cuts.append((source.name, chunks))
+        cuts.append((source.name, parsed.text, chunks))
     index = shelve(parts, collection, cuts, vectors)
     placed, lost = _placed(asked, texts)
     return Filled(
         collection=collection,
         asked=placed,
         documents=len(cuts),
-        chunks=sum(len(chunks) for _, chunks in cuts),
+        chunks=sum(len(chunks) for *_, chunks in cuts),
         empty=tuple(empty),
         lost=lost,
         digest=hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest(),

@@ -20,6 +20,7 @@ from ibid.db.tables import (
     Generation,
     GenerationLanguage,
     Indexing,
+    Parse,
     Version,
 )
 from ibid.embedding.texts import encoder_text
@@ -27,17 +28,18 @@ from ibid.types import Chunk, Element, ElementKind, Scope
 from ingest.parsing.languages import Told, languages_of
 
 ADMIN = Scope(key_id="key_evals", role="admin")
-Cut = tuple[str, tuple[Chunk, ...]]
+Cut = tuple[str, str, tuple[Chunk, ...]]
+"""Name, canonical text and chunks of a document."""
 
 
 def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors) -> str:
-    """A collection of live documents, given as (name, chunks); gives the fingerprint of its index.
+    """A collection of live documents, given by what was read; gives the fingerprint of its index.
 
     `verify` makes the store agree with the rows.
     """
     Base.metadata.create_all(parts.db.engine)
     listed = list(documents)
-    known = vectors.of([_text(made) for _, chunks in listed for made in chunks])
+    known = vectors.of([_text(made) for *_, chunks in listed for made in chunks])
     recipe = parts.recipe()
     with parts.db.begin() as session:
         made = collections.create(session, name=collection, description="", grants=None, recipe=recipe)
@@ -45,22 +47,21 @@ def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vec
         blob = Blob(id=new_id("blob"), sha256="", size=0, key="", touched_at=now())
         session.add(blob)
         index = session.get_one(Generation, made.active_generation_id).fingerprint
-        rows = [row for name, chunks in listed for row in _rows(made, blob.id, name, chunks, vectors)]
+        rows = [row for each in listed for row in _rows(made, blob.id, each, vectors)]
         spoken = {row.language for row in rows if isinstance(row, ChunkRow) and row.language}
         session.add_all(
             GenerationLanguage(generation_id=made.active_generation_id, language=language)
             for language in sorted(spoken)
         )
-        for table in (Document, Version, Indexing, ChunkRow):  # each refers to those before it
+        for table in (Parse, Document, Version, Indexing, ChunkRow):  # each refers to those before it
             session.flush()
             session.add_all(row for row in rows if isinstance(row, table))
     integrity.verify(parts, ADMIN, collection, repair=True)
     return index
 
 
-def _rows(
-    collection: Collection, blob_id: str, name: str, chunks: tuple[Chunk, ...], vectors: Vectors
-) -> list[Base]:
+def _rows(collection: Collection, blob_id: str, read: Cut, vectors: Vectors) -> list[Base]:
+    name, text, chunks = read
     moment, version_id, document_id = now(), new_id("ver"), new_id("doc")
     generation_id = collection.active_generation_id
     document = Document(
@@ -73,6 +74,7 @@ def _rows(
         created_at=moment,
         updated_at=moment,
     )
+    parse = Parse(key=fingerprints.of(version_id), text=text, layout=b"", seconds=0.0, created_at=moment)
     version = Version(
         id=version_id,
         document_id=document_id,
@@ -84,13 +86,14 @@ def _rows(
         size=0,
         job_id="",
         receipt={},
+        parse_key=parse.key,
         live_from=moment,
         created_at=moment,
     )
     cut = _chunks(collection, version_id, name, chunks, vectors)
     counts = dict.fromkeys(("made", "embedded", "chunks"), len(cut))
     stored = Indexing(generation_id=generation_id, version_id=version_id, created_at=moment, **counts)
-    return [document, version, stored, *cut]
+    return [parse, document, version, stored, *cut]
 
 
 def _chunks(

@@ -6,11 +6,12 @@ sees it. A search reads one generation from beginning to end.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import perf_counter
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from ibid import access, described, generations, metrics
 from ibid.clock import now
@@ -22,15 +23,18 @@ from ibid.filters import Filter
 from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
 from ibid.vectors.port import HybridQuery, PointFilter
-from retrieval import fusion
+from retrieval import fusion, passages
 from retrieval.fusion import Ranked
 from retrieval.kit import Kit
+from retrieval.passages import Found
 from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
 
 LARGEST_LIMIT = 50
 GROWTH = 4
 SQL_BATCH = 200
+CHUNKS_AHEAD = 2
+"""Chunks that are looked up at first for each passage: neighbours become one."""
 
 
 class LimitOutOfRange(Invalid):
@@ -63,7 +67,7 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """The generation that a search reads, and how a question becomes vectors for it."""
 
     collection_id: str
@@ -73,11 +77,15 @@ class _Target:
 
 
 @dataclass(frozen=True, slots=True)
-class _Only:
-    """What a search is narrowed to within its scope."""
+class Asked:
+    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given."""
 
+    scope: Scope
+    question: str
+    limit: int
     document_ids: frozenset[str] | None
     filters: Filter | None
+    plan: Plan
 
 
 @dataclass(slots=True)
@@ -113,20 +121,19 @@ def search(
         raise LimitOutOfRange(f"limit is {limit}; it must be from 1 to {LARGEST_LIMIT}.", param="limit")
     question = cleaned(query, kit.settings.max_question_chars)
     check_as_of(kit, scope)
-    only = _Only(None if document_ids is None else frozenset(document_ids), filters)
+    only = None if document_ids is None else frozenset(document_ids)
+    asked = Asked(scope, question, limit, only, filters, plan)
     watch = _Watch()
     begin = perf_counter()
     target = _resolve(kit, scope, collection_ref, watch)
     try:
-        hits = _search(kit, scope, target, question, limit, only, plan, watch)
+        hits = _search(kit, asked, target, watch)
     except GenerationMissing:  # dropped after a switch, or never written
         target = _resolve(kit, scope, collection_ref, watch)
-        hits = _search_again(kit, scope, target, question, limit, only, plan, watch)
+        hits = _search_again(kit, asked, target, watch)
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
-    return SearchResult(
-        tuple(hits), target.collection_id, target.generation_id, target.recipe.embedder, watch.spent
-    )
+    return SearchResult(hits, target.collection_id, target.generation_id, target.recipe.embedder, watch.spent)
 
 
 def check_as_of(kit: Kit, scope: Scope) -> None:
@@ -139,78 +146,69 @@ def check_as_of(kit: Kit, scope: Scope) -> None:
         )
 
 
-def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> _Target:
+def target_of(session: Session, scope: Scope, ref: str) -> Target:
+    """The active generation of a collection that the scope may see."""
+    collection = access.collection(session, scope, ref)
+    generation = session.get_one(Generation, collection.active_generation_id)
+    languages = generations.languages(session, generation.id)
+    return Target(collection.id, generation.id, generations.recipe_of(generation), languages)
+
+
+def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
+    """The question as the engine is asked it."""
+    return HybridQuery(
+        encoder_for(kit.encoders, target.recipe).encode_query(asked.question),
+        bm25_for(target.recipe.sparse).query(asked.question, target.languages),
+        PointFilter(
+            access.moment(asked.scope).timestamp(), asked.scope.principals, asked.document_ids, asked.filters
+        ),
+        asked.plan.candidates,
+    )
+
+
+def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> Target:
     with watch.step("resolve"), kit.db.read() as session:
-        collection = access.collection(session, scope, ref)
-        generation = session.get_one(Generation, collection.active_generation_id)
-        languages = generations.languages(session, generation.id)
-        return _Target(collection.id, generation.id, generations.recipe_of(generation), languages)
+        return target_of(session, scope, ref)
 
 
-def _search_again(
-    kit: Kit,
-    scope: Scope,
-    target: _Target,
-    question: str,
-    limit: int,
-    only: _Only,
-    plan: Plan,
-    watch: _Watch,
-) -> list[Hit]:
+def _search_again(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit, ...]:
     """The first writer makes the physical collection, so an empty generation may lack it; a full one may not."""
     try:
-        return _search(kit, scope, target, question, limit, only, plan, watch)
+        return _search(kit, asked, target, watch)
     except GenerationMissing as error:
         rows = select(func.sum(Indexing.chunks)).where(Indexing.generation_id == target.generation_id)
         with kit.db.read() as session:
             chunks = session.scalar(rows)
         if not chunks:
-            return []
+            return ()
         raise IndexMissing(
             f"The vector store has lost the index of this collection ({chunks} passages). Nothing else is lost: "
             "`ibid verify` rebuilds it."
         ) from error
 
 
-def _search(
-    kit: Kit,
-    scope: Scope,
-    target: _Target,
-    question: str,
-    limit: int,
-    only: _Only,
-    plan: Plan,
-    watch: _Watch,
-) -> list[Hit]:
-    """Ask the engine for ever more candidates until SQL has confirmed enough hits or the engine has no more.
+def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit, ...]:
+    """Ask the engine for ever more candidates until SQL has confirmed enough of them or the engine has no more.
 
     All are fused anew each time, so that the order is always that of one fusion.
     """
     with watch.step("encode"):
-        dense = encoder_for(kit.encoders, target.recipe).encode_query(question)
-        sparse = bm25_for(target.recipe.sparse).query(question, target.languages)
-    most = plan.candidates
+        query = query_of(kit, asked, target)
     while True:
-        query = HybridQuery(dense, sparse, _filter(scope, only), most)
         with watch.step("engine"):
             candidates = kit.vectors.candidates(target.generation_id, query)
         with watch.step("fusion"):
-            ranked = fusion.fused(candidates, plan)
-        with watch.step("check"):
-            hits = _confirmed(kit, scope, target, ranked, limit, only)
-        if len(hits) == limit or len(candidates) < most:
-            return hits
-        most *= GROWTH
+            ranked = fusion.fused(candidates, asked.plan)
+        with watch.step("check"), kit.db.read() as session:
+            found = _confirmed(session, asked, target, ranked)
+            made = passages.places(found, asked.limit, asked.plan.passage_chunks)
+            if len(made) == asked.limit or len(candidates) < query.candidates:
+                return passages.whole(session, made)
+        query = replace(query, candidates=query.candidates * GROWTH)
 
 
-def _filter(scope: Scope, only: _Only) -> PointFilter:
-    return PointFilter(access.moment(scope).timestamp(), scope.principals, only.document_ids, only.filters)
-
-
-def _confirmed(
-    kit: Kit, scope: Scope, target: _Target, ranked: list[Ranked], limit: int, only: _Only
-) -> list[Hit]:
-    """The first `limit` candidates that the scope may see according to SQL, in the order given."""
+def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:
+    """Those of the candidates that the scope may see according to SQL, in the order given, looked up as they are read."""
     query = (
         select(ChunkRow, Version, Document)
         .join(Version, Version.id == ChunkRow.version_id)
@@ -219,30 +217,28 @@ def _confirmed(
         .where(
             ChunkRow.generation_id == target.generation_id,
             Collection.id == target.collection_id,
-            access.version_live(scope.as_of),
-            access.sees_document(scope),
+            access.version_live(asked.scope.as_of),
+            access.sees_document(asked.scope),
         )
     )
-    if only.document_ids is not None:
-        query = query.where(Document.id.in_(only.document_ids))
-    hits: list[Hit] = []
-    with kit.db.read() as session:
-        if only.filters is not None:
-            query = query.where(described.says(session, only.filters))
-        for some in _portions(ranked, limit):
-            rows = session.execute(query.where(ChunkRow.id.in_([each.candidate.id for each in some])))
-            seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
-            hits += [_hit(each, *seen[each.candidate.id]) for each in some if each.candidate.id in seen]
-            if len(hits) >= limit:
-                break
-    return hits[:limit]
+    if asked.document_ids is not None:
+        query = query.where(Document.id.in_(asked.document_ids))
+    if asked.filters is not None:
+        query = query.where(described.says(session, asked.filters))
+    for some in _portions(ranked, asked.limit * CHUNKS_AHEAD):
+        rows = session.execute(query.where(ChunkRow.id.in_([each.candidate.id for each in some])))
+        seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
+        for each in some:
+            if each.candidate.id in seen:
+                chunk, version, document = seen[each.candidate.id]
+                yield Found(_hit(each, chunk, version, document), chunk.ordinal)
 
 
-def _portions(ranked: list[Ranked], limit: int) -> Iterator[list[Ranked]]:
-    """The best `limit` first, which mostly suffice, and then the rest."""
+def _portions(ranked: list[Ranked], first: int) -> Iterator[list[Ranked]]:
+    """The best first, so many that they mostly suffice, and then the rest."""
     if ranked:
-        yield ranked[:limit]
-    for begin in range(limit, len(ranked), SQL_BATCH):
+        yield ranked[:first]
+    for begin in range(first, len(ranked), SQL_BATCH):
         yield ranked[begin : begin + SQL_BATCH]
 
 

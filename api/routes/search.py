@@ -11,7 +11,11 @@ from api.once import IdempotencyKey
 from api.problems import documented
 from api.routes.injected import Wired
 from ibid import filters
+from retrieval import explaining
 from retrieval import facets as faceting
+from retrieval.explaining import Expected, Stage
+from retrieval.plan import BALANCED
+from retrieval.search import Asked
 from retrieval.search import search as find
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
@@ -112,6 +116,50 @@ def search(
     seen = {"documents": sorted({hit.document_id for hit in result.hits}), "hits": len(result.hits)}
     wired.trail.note(found.who, "search", result.collection_id, seen)
     return Found.model_validate(result)
+
+
+class Why(Query):
+    """A question, and what it should have found: a document, or of it a page (from 1) or a sentence."""
+
+    document_id: models.Text
+    page: Annotated[int | None, Field(ge=1)] = None
+    sentence: Annotated[str | None, Field(min_length=1, max_length=4000)] = None
+
+
+class ExplanationView(models.Response):
+    """Where it was lost, in a sentence, with advice. Ranks count from 1.
+
+    `split` says that the sentence lies in several chunks. The ranks are those of the best of its chunks in each leg and
+    in their fusion, and of the passage that shows it.
+    """
+
+    stage: Stage
+    reason: str
+    advice: str
+    document_id: str
+    document: str
+    version: int | None
+    chunk_ids: list[str]
+    split: bool
+    dense_rank: int | None
+    sparse_rank: int | None
+    fused_rank: int | None
+    passage_rank: int | None
+
+
+@router.post("/explain", operation_id="explain_search", responses=documented(401, 404, 422, 503))
+def explain(
+    body: Why,
+    found: Reader,
+    wired: Wired,
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
+) -> ExplanationView:
+    """Why a search does not show what it should. An administrator who acts for somebody is told what that one may not see."""
+    asked = Asked(found.scope, body.query, body.limit, None, parsed(body.filters), BALANCED)
+    expected = Expected(body.document_id, body.page, body.sentence)
+    result = explaining.explain(wired.kit, found.knows, body.collection, asked, expected)
+    wired.trail.note(found.who, "search.explain", result.document_id, {"stage": result.stage})
+    return ExplanationView.model_validate(result)
 
 
 @router.post("/facets", operation_id="facets", responses=documented(401, 404, 422))

@@ -86,9 +86,12 @@ def loaded(fields: Mapping[str, Any] | None) -> PointPayload:
 
 
 def proposed(fields: Mapping[str, Any] | None) -> tuple[str, int, int]:
-    """Version of a candidate, its place there, and of how many, from the fields `PROPOSED`."""
+    """Version of a candidate, its place there, and of how many, from the fields `PROPOSED`.
+
+    Points of earlier releases say nothing of their place; they count as whole documents until they are written anew.
+    """
     kept = fields or {}
-    return kept["version_id"], kept["ordinal"], kept["of"]
+    return kept["version_id"], kept.get("ordinal", 0), kept.get("of", 1)
 
 
 def following(point_id: str | None) -> str | None:

@@ -1,0 +1,77 @@
+"""Passages from chunks: neighbours that were both found are one passage, so that five passages are five places.
+
+A chunk is as long as its vector can carry; what a reader wants to see is the place. A passage never crosses a page, and
+its text is the canonical text from its first chunk to its last, with whatever stands between them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import func, literal, select, union_all
+from sqlalchemy.orm import Session
+
+from ibid.db.tables import Parse, Version
+from ibid.types import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk that a search found, and its place among those of its version."""
+
+    hit: Hit
+    ordinal: int
+
+
+def places(found: Iterable[Found], limit: int, longest: int) -> list[list[Found]]:
+    """The first `limit` passages, each as its chunks with the best first; `found` is best first and read no further.
+
+    A chunk joins the best passage that it is next to, on the same page, if that has fewer than `longest` chunks.
+    """
+    made: list[list[Found]] = []
+    for each in found:
+        joined = next((place for place in made if len(place) < longest and _next_to(each, place)), None)
+        if joined is not None:
+            joined.append(each)
+        elif len(made) < limit:
+            made.append([each])
+        else:
+            break
+    return made
+
+
+def whole(session: Session, made: Sequence[Sequence[Found]]) -> tuple[Hit, ...]:
+    """One hit for each passage: that of its best chunk, with the words of all, or its own if the text is purged by now."""
+    spans = [_span(place) for place in made]
+    texts = _texts(session, {at: span for at, span in enumerate(spans) if len(made[at]) > 1})
+    return tuple(
+        replace(place[0].hit, start=start, end=end, text=texts[at]) if at in texts else place[0].hit
+        for at, (place, (_, start, end)) in enumerate(zip(made, spans, strict=True))
+    )
+
+
+def _next_to(each: Found, place: Sequence[Found]) -> bool:
+    mine = each.hit
+    return any(
+        (mine.version_id, mine.page) == (other.hit.version_id, other.hit.page)
+        and abs(each.ordinal - other.ordinal) == 1
+        for other in place
+    )
+
+
+def _span(place: Sequence[Found]) -> tuple[str, int, int]:
+    """Version, start and end."""
+    hits = [found.hit for found in place]
+    return hits[0].version_id, min(hit.start for hit in hits), max(hit.end for hit in hits)
+
+
+def _texts(session: Session, spans: Mapping[int, tuple[str, int, int]]) -> dict[int, str]:
+    """Slices of canonical texts by number, in one question; SQL counts code points from one."""
+    if not spans:
+        return {}
+    slices = [
+        select(literal(at), func.substr(Parse.text, start + 1, end - start))
+        .join(Version, Version.parse_key == Parse.key)
+        .where(Version.id == version_id)
+        for at, (version_id, start, end) in spans.items()
+    ]
+    return dict(session.execute(union_all(*slices)).tuples().all())
