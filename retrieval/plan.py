@@ -1,7 +1,9 @@
 """What a search does, as a value: presets, and every knob of them."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+Preset = Literal["fast", "balanced", "thorough"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +22,9 @@ class Plan:
 
 
 BALANCED: Final = Plan()
+PRESETS: Final[dict[Preset, Plan]] = {
+    "fast": Plan(candidates=30, nearby_weight=0.0, passage_chunks=1),
+    "balanced": BALANCED,
+    "thorough": Plan(candidates=400, passage_chunks=5),
+}
+"""`balanced` is what is searched with unless somebody asks otherwise, and what is measured."""

@@ -63,6 +63,7 @@ class SearchResult:
     collection_id: str
     generation_id: str
     encoder: str
+    plan: Plan
     timings: dict[str, float]
 
 
@@ -133,7 +134,9 @@ def search(
         hits = _search_again(kit, asked, target, watch)
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
-    return SearchResult(hits, target.collection_id, target.generation_id, target.recipe.embedder, watch.spent)
+    return SearchResult(
+        hits, target.collection_id, target.generation_id, target.recipe.embedder, plan, watch.spent
+    )
 
 
 def check_as_of(kit: Kit, scope: Scope) -> None:

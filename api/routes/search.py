@@ -1,5 +1,6 @@
 """Search: passages without an answer."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -14,7 +15,7 @@ from ibid import filters
 from retrieval import explaining
 from retrieval import facets as faceting
 from retrieval.explaining import Expected, Stage
-from retrieval.plan import BALANCED
+from retrieval.plan import PRESETS, Plan, Preset
 from retrieval.search import Asked
 from retrieval.search import search as find
 
@@ -31,6 +32,21 @@ Filters = Annotated[
 ]
 
 
+class Knobs(models.Request):
+    """What to do otherwise than the preset says; null leaves it as it is."""
+
+    candidates: Annotated[int | None, Field(ge=1, le=1000, description="proposed by each leg")] = None
+    dense_weight: Annotated[
+        float | None, Field(ge=0, le=1, description="the part of the meaning in the score; the rest is words")
+    ] = None
+    nearby_weight: Annotated[
+        float | None, Field(ge=0, le=1, description="how much the better of its neighbours adds to a chunk")
+    ] = None
+    passage_chunks: Annotated[int | None, Field(ge=1, le=20, description="chunks in a passage at most")] = (
+        None
+    )
+
+
 class Query(models.Request):
     """A question for a collection, by id or name."""
 
@@ -38,6 +54,8 @@ class Query(models.Request):
     query: str
     limit: Annotated[int, Field(description="from 1 to 50")] = 10
     filters: Filters | None = None
+    preset: Preset = "balanced"
+    knobs: Knobs | None = None
 
 
 class Legs(models.Response):
@@ -63,12 +81,22 @@ class HitView(models.Response):
     legs: Legs
 
 
+class PlanView(models.Response):
+    """How a search was made: its preset, with the knobs that were turned."""
+
+    candidates: int
+    dense_weight: float
+    nearby_weight: float
+    passage_chunks: int
+
+
 class Found(models.Response):
-    """Passages, best first. `timings` are in milliseconds."""
+    """Passages, best first, and how they were found. `timings` are in milliseconds."""
 
     hits: list[HitView]
     collection_id: str
     generation_id: str
+    plan: PlanView
     timings: dict[str, float]
 
 
@@ -112,7 +140,9 @@ def search(
 ) -> Found:
     """The passages nearest to a question. A search changes nothing, so a repetition simply searches again."""
     wanted = parsed(body.filters)
-    result = find(wired.kit, found.scope, body.collection, body.query, body.limit, filters=wanted)
+    result = find(
+        wired.kit, found.scope, body.collection, body.query, body.limit, filters=wanted, plan=planned(body)
+    )
     seen = {"documents": sorted({hit.document_id for hit in result.hits}), "hits": len(result.hits)}
     wired.trail.note(found.who, "search", result.collection_id, seen)
     return Found.model_validate(result)
@@ -155,7 +185,7 @@ def explain(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
 ) -> ExplanationView:
     """Why a search does not show what it should. An administrator who acts for somebody is told what that one may not see."""
-    asked = Asked(found.scope, body.query, body.limit, None, parsed(body.filters), BALANCED)
+    asked = Asked(found.scope, body.query, body.limit, None, parsed(body.filters), planned(body))
     expected = Expected(body.document_id, body.page, body.sentence)
     result = explaining.explain(wired.kit, found.knows, body.collection, asked, expected)
     wired.trail.note(found.who, "search.explain", result.document_id, {"stage": result.stage})
@@ -174,6 +204,12 @@ def facets(
     result = faceting.facets(wired.kit, found.scope, body.collection, body.keys, body.limit, filters=wanted)
     wired.trail.note(found.who, "facets", result.collection_id, {"keys": body.keys})
     return FacetsFound.model_validate(result)
+
+
+def planned(body: Query) -> Plan:
+    """The plan of a request."""
+    turned = body.knobs.model_dump(exclude_none=True) if body.knobs is not None else {}
+    return replace(PRESETS[body.preset], **turned)
 
 
 def parsed(given: dict[str, Any] | None) -> filters.Filter | None:
