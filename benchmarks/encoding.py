@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.bench import Bench, Row, Target
-from benchmarks.reading import texts
+from evals.reading import texts
 from ibid.embedding.folders import cores
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import load_embedder

@@ -61,6 +61,13 @@ def search(asking: Asking) -> str:
     return asking.collection
 
 
+def explain(asking: Asking) -> str:
+    id_ = asking.door.text(asking.collection, name=f"{next(NUMBERS)}.txt")["id"]
+    asked = {"collection": asking.collection, "query": QUESTION, "document_id": id_}
+    asking.done("POST", "/v1/search/explain", json=asked)
+    return id_
+
+
 def answer(asking: Asking) -> str:
     question = {"collection": asking.collection, "question": QUESTION}
     return asking.done("POST", "/v1/answers", json=question)["id"]
@@ -106,6 +113,7 @@ def revoke_key(asking: Asking) -> str:
 
 ACTIONS: dict[str, Callable[[Asking], str]] = {
     "search": search,
+    "search.explain": explain,
     "answer": answer,
     "answer.stop": stop,
     "document.upload": upload,

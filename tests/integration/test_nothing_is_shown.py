@@ -210,6 +210,9 @@ class World:
             "describe_document": {"json": {"metadata": {"team": "HR"}}},
             "retry_jobs": {"json": {}},
             "search": {"json": {"collection": collection, "query": ASKED, "limit": 50}},
+            "explain_search": {
+                "json": {"collection": collection, "query": ASKED, "document_id": self.document}
+            },
             "facets": {"json": {"collection": collection, "keys": ["by"]}},
             "ask": {"json": {"collection": collection, "question": ASKED}},
             "start_reindex": {"json": {}},

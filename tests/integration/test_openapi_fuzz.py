@@ -134,6 +134,11 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
         "application/json",
         {"collection": "handbook", "query": QUESTION, "filters": {"type": "ne", "key": "a", "value": 1}},
     ),
+    (
+        "search",
+        "application/json",
+        {"collection": "handbook", "query": QUESTION, "preset": "thorough", "knobs": {"candidates": 7}},
+    ),
     ("facets", "application/json", {"collection": "handbook", "keys": ["a"]}),
 ]
 
