@@ -30,7 +30,7 @@ def counts(session: Session, generation_id: str, version_ids: Iterable[str]) -> 
         .where(ChunkRow.generation_id == generation_id, ChunkRow.version_id.in_(set(version_ids)))
         .group_by(ChunkRow.version_id)
     )
-    return dict(session.execute(rows).tuples().all())
+    return dict(session.execute(rows).all())
 
 
 def sparse_encoder(generation: Generation) -> Bm25:

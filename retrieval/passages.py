@@ -74,4 +74,4 @@ def _texts(session: Session, spans: Mapping[int, tuple[str, int, int]]) -> dict[
         .where(Version.id == version_id)
         for at, (version_id, start, end) in spans.items()
     ]
-    return dict(session.execute(union_all(*slices)).tuples().all())
+    return dict(session.execute(union_all(*slices)).all())

@@ -38,7 +38,7 @@ def why(door: Door, name: str, *, key: str = "", headers: dict[str, str] | None 
     return door.post("/v1/search/explain", json=body, key=key, headers=headers or {})
 
 
-def test_a_passage_is_a_slice_of_the_text_with_its_neighbours(door: Door) -> None:
+def test_a_passage_is_a_slice_of_the_text(door: Door) -> None:
     best = searched(door)["hits"][0]
     assert best["document"] == "leave.txt"
     assert best["text"] == LEAVE[best["start"] : best["end"]]
@@ -48,7 +48,7 @@ def test_the_plan_is_shown_with_the_knobs_that_were_turned(door: Door) -> None:
     assert searched(door)["plan"]["candidates"] == 100
     turned = searched(door, preset="thorough", knobs={"dense_weight": 0.25})["plan"]
     assert (turned["candidates"], turned["dense_weight"]) == (400, 0.25)
-    assert {hit["text"] for hit in searched(door, preset="fast")["hits"]} >= {LEAVE.split("\n\n")[0]}
+    assert searched(door, preset="fast")["plan"]["passage_chunks"] == 1
 
 
 @pytest.mark.parametrize(

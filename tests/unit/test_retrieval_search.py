@@ -205,14 +205,14 @@ class TestGenerations:
     def test_a_switch_during_the_search_never_mixes(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
         shelf.add("tides.txt", TIDES)
         former = shelf.generation_id
-        ask = shelf.store.search
+        ask = shelf.store.candidates
 
         def switch_then_ask(generation, query):
-            monkeypatch.setattr(shelf.store, "search", ask)
+            monkeypatch.setattr(shelf.store, "candidates", ask)
             shelf.switch()
             return ask(generation, query)
 
-        monkeypatch.setattr(shelf.store, "search", switch_then_ask)
+        monkeypatch.setattr(shelf.store, "candidates", switch_then_ask)
         found = search(shelf.kit, ADMIN, "shelf", "tide", 5)
         assert found.generation_id == former
         assert {hit.generation_id for hit in found.hits} == {former}
@@ -222,15 +222,15 @@ class TestGenerations:
     ):
         shelf.add("tides.txt", TIDES)
         former = shelf.generation_id
-        ask = shelf.store.search
+        ask = shelf.store.candidates
 
         def drop_then_ask(generation, query):
-            monkeypatch.setattr(shelf.store, "search", ask)
+            monkeypatch.setattr(shelf.store, "candidates", ask)
             shelf.switch()
             shelf.store.drop(former)
             return ask(generation, query)
 
-        monkeypatch.setattr(shelf.store, "search", drop_then_ask)
+        monkeypatch.setattr(shelf.store, "candidates", drop_then_ask)
         found = search(shelf.kit, ADMIN, "shelf", "tide", 5)
         assert found.generation_id != former
         assert {hit.generation_id for hit in found.hits} == {found.generation_id}
