@@ -176,6 +176,7 @@ class TestRun:
 
     def test_the_prompt_numbers_the_passages(self, shelf: Shelf):
         shelf.add("leave.txt", LEAVE)
+        shelf.add("health.txt", HEALTH)
         model = Scripted(TRUE)
         ask(shelf, model=model)
         (prompt,) = model.prompts
@@ -218,11 +219,15 @@ class TestRefuse:
     @pytest.mark.parametrize("question", ["What is the capital of Mongolia?", "How do I bake sourdough?"])
     def test_a_question_about_something_else_shows_the_nearest(self, shelf: Shelf, question: str):
         shelf.add("leave.txt", LEAVE)
+        shelf.add("health.txt", HEALTH)
         answer_id = ask(shelf, question)
         seen = view(shelf, answer_id)
         assert (seen.status, seen.reason, seen.text) == ("refused", "insufficient_evidence", "")
         assert seen.message
-        assert [LEAVE[hit.start : hit.end] for hit in seen.nearest] == [hit.text for hit in seen.nearest]
+        texts = {"leave.txt": LEAVE, "health.txt": HEALTH}
+        assert [texts[hit.document][hit.start : hit.end] for hit in seen.nearest] == [
+            hit.text for hit in seen.nearest
+        ]
         assert len(seen.nearest) == 2
         last = events(shelf, answer_id)[-1]
         assert last.type == "answer.refused"
