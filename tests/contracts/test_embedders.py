@@ -108,13 +108,14 @@ class TestBundled(EmbedderContract):
         )
 
 
-class TestInt8(EmbedderContract):
-    @pytest.fixture(scope="class")
-    def int8(self, tmp_path_factory) -> Embedder:
-        for package in ("onnx", "onnxruntime"):
-            pytest.importorskip(package, reason="the extra `int8` is not installed")
-        return load_embedder(f"{BUNDLED_EMBEDDER}@int8", Settings(data_dir=tmp_path_factory.mktemp("data")))
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory) -> Embedder:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra `int8` is not installed")
+    return load_embedder(f"{BUNDLED_EMBEDDER}@int8", Settings(data_dir=tmp_path_factory.mktemp("data")))
 
+
+class TestInt8(EmbedderContract):
     @pytest.fixture
     def embedder(self, int8):
         return int8
