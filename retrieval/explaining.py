@@ -17,7 +17,7 @@ from ibid.vectors.port import Candidate
 from retrieval import fusion, quotes
 from retrieval.kit import Kit
 from retrieval.questions import cleaned
-from retrieval.search import Asked, Target, query_of, search, target_of
+from retrieval.search import Asked, Target, check_as_of, query_of, search, target_of
 
 LOOKED_THROUGH: Final = 10_000
 """Candidates of each leg among which a rank is looked for."""
@@ -82,6 +82,7 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
     """
     if expected.page is not None and expected.sentence is not None:
         raise ExpectedInvalid("Name a page or a sentence of the document, not both.", param="sentence")
+    check_as_of(kit, asked.scope)
     asked = replace(asked, question=cleaned(asked.question, kit.settings.max_question_chars))
     with kit.db.read() as session:
         target = target_of(session, known, collection_ref)

@@ -1,17 +1,23 @@
 """Passages from chunks: neighbours that were both found are one passage, so that five passages are five places.
 
 A chunk is as long as its vector can carry; what a reader wants to see is the place. A passage never crosses a page, and
-its text is the canonical text from its first chunk to its last, with whatever stands between them.
+its text is the canonical text from its first chunk to its last. Nothing but white space stands between two of them:
+what the chunker left out, such as hidden text, is not shown because its neighbours were found.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
 
 from sqlalchemy import func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from ibid.db.tables import Parse, Version
 from ibid.types import Hit
+
+APART: Final = 2
+"""Code points between two chunks at most: a line's end or two. An element that was left out takes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +46,16 @@ def places(found: Iterable[Found], limit: int, longest: int) -> list[list[Found]
 
 
 def whole(session: Session, made: Sequence[Sequence[Found]]) -> tuple[Hit, ...]:
-    """One hit for each passage: that of its best chunk, with the words of all, or its own if the text is purged by now."""
+    """One hit for each passage: that of its best chunk, with the words of all.
+
+    With its own alone if the text is purged by now, or says something between its chunks after all.
+    """
     spans = [_span(place) for place in made]
     texts = _texts(session, {at: span for at, span in enumerate(spans) if len(made[at]) > 1})
     return tuple(
-        replace(place[0].hit, start=start, end=end, text=texts[at]) if at in texts else place[0].hit
+        replace(place[0].hit, start=start, end=end, text=texts[at])
+        if at in texts and _seamless(place, start, texts[at])
+        else place[0].hit
         for at, (place, (_, start, end)) in enumerate(zip(made, spans, strict=True))
     )
 
@@ -54,8 +65,15 @@ def _next_to(each: Found, place: Sequence[Found]) -> bool:
     return any(
         (mine.version_id, mine.page) == (other.hit.version_id, other.hit.page)
         and abs(each.ordinal - other.ordinal) == 1
+        and max(mine.start, other.hit.start) - min(mine.end, other.hit.end) <= APART
         for other in place
     )
+
+
+def _seamless(place: Sequence[Found], start: int, text: str) -> bool:
+    """Whether only white space stands between the chunks in the text, which begins at `start`."""
+    hits = sorted((found.hit for found in place), key=lambda hit: hit.start)
+    return not any(text[one.end - start : other.start - start].strip() for one, other in pairwise(hits))
 
 
 def _span(place: Sequence[Found]) -> tuple[str, int, int]:
