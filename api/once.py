@@ -105,3 +105,7 @@ async def once(
 
 
 OnceDep = Annotated[Once, Depends(once)]
+
+
+def harmless(idempotency_key: IdempotencyKey = None) -> None:
+    """For POSTs that change nothing: they take the key, and a repetition simply does the same again."""

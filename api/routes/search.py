@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from api import models
 from api.auth import Reader
-from api.once import IdempotencyKey
+from api.once import harmless
 from api.problems import documented
 from api.routes.injected import Wired
 from ibid import filters
@@ -19,7 +19,7 @@ from retrieval.plan import PRESETS, Plan, Preset
 from retrieval.search import Asked
 from retrieval.search import search as find
 
-router = APIRouter(prefix="/v1/search", tags=["search"])
+router = APIRouter(prefix="/v1/search", tags=["search"], dependencies=[Depends(harmless)])
 
 
 Filters = Annotated[
@@ -136,7 +136,6 @@ def search(
     body: Query,
     found: Reader,
     wired: Wired,
-    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
 ) -> Found:
     """The passages nearest to a question. A search changes nothing, so a repetition simply searches again."""
     wanted = parsed(body.filters)
@@ -182,7 +181,6 @@ def explain(
     body: Why,
     found: Reader,
     wired: Wired,
-    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
 ) -> ExplanationView:
     """Why a search does not show what it should. An administrator who acts for somebody is told what that one may not see."""
     asked = Asked(found.scope, body.query, body.limit, None, parsed(body.filters), planned(body))
@@ -197,7 +195,6 @@ def facets(
     body: Facets,
     found: Reader,
     wired: Wired,
-    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - documented, and honoured by having no effect
 ) -> FacetsFound:
     """Which values the documents have under a key, and how many have each: only of those that the asker may see."""
     wanted = parsed(body.filters)

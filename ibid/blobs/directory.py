@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ibid.blobs.names import below, checked, missing
 from ibid.blobs.port import BlobsUnavailable, NoRoom
+from ibid.disk import sync_folder
 
 _PIECE = 1 << 20
 _INCOMING = ".incoming"
@@ -137,7 +138,7 @@ class DirectoryBlobStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         for folder in (target.parent, target.parent.parent, self._kept, self._root):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _clear_leftovers(self) -> None:
         oldest = time.time() - _LEFT_BEHIND_SECONDS
@@ -190,7 +191,7 @@ def _remove(path: Path) -> None:
         path.unlink()
     except FileNotFoundError:
         return
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -216,14 +217,6 @@ def _write(path: Path, chunks: Iterable[bytes]) -> int:
             file.flush()
             os.fsync(file.fileno())
     return size
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

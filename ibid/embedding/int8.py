@@ -29,6 +29,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotSup
 from tokenizers import Tokenizer
 
 from ibid import fingerprints
+from ibid.disk import sync_folder
 from ibid.embedding import folders
 from ibid.embedding.port import EmbedderUnavailable, Matrix
 from ibid.settings import BUNDLED_EMBEDDER, Settings
@@ -231,10 +232,10 @@ def _make(original: str, place: Path) -> None:
     try:
         logger.info("making the 8-bit form of the encoder %s; it takes about a minute", original)
         _in_child(original, making)
-        _sync(making)
+        sync_folder(making)
         shutil.rmtree(place, ignore_errors=True)
         making.rename(place)
-        _sync(place.parent)
+        sync_folder(place.parent)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
@@ -289,11 +290,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -68,11 +68,13 @@ def _known(wanted: Filter) -> Where:
     if not isinstance(wanted, Comparison):
         those = tuple(_known(each) for each in wanted.filters)
         return Where(must=those) if wanted.type == "and" else Where(should=those)
-    if wanted.type == "eq" or wanted.type == "in":  # noqa: PLR1714 - so the type checker knows what is left
-        return Where(should=tuple(_equal(wanted)))
-    if wanted.type == "ne" or wanted.type == "nin":  # noqa: PLR1714 - as above
-        return Where(must_not=tuple(_equal(wanted)))
-    return Where(must=(_ordered(wanted.key, wanted.type, wanted.values[0]),))
+    match wanted.type:
+        case "eq" | "in":
+            return Where(should=tuple(_equal(wanted)))
+        case "ne" | "nin":
+            return Where(must_not=tuple(_equal(wanted)))
+        case order:
+            return Where(must=(_ordered(wanted.key, order, wanted.values[0]),))
 
 
 def _equal(wanted: Comparison) -> Iterator[Inside]:

@@ -17,6 +17,7 @@ from typing import Self
 
 import qdrant_edge as edge
 
+from ibid.disk import sync_folder
 from ibid.filters import Fact
 from ibid.settings import Settings
 from ibid.vectors import edge_search
@@ -120,7 +121,7 @@ class EdgeVectorStore:
                 if entry.folder.exists():  # without a manifest it is not one of ours that was ever finished
                     self._discard(entry.folder)
                 building.rename(entry.folder)
-                _sync_folder(self._root)
+                sync_folder(self._root)
 
     def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:  # noqa: ARG002 - the port's signature
         """Write points. Whoever lends the store to others (`remote`) checks the fence."""
@@ -251,7 +252,7 @@ class EdgeVectorStore:
         """Out of the way in one step, then deleted; a crash in between leaves only what the next start deletes."""
         trash = self._root / f"{_TRASH}{uuid.uuid4().hex}"
         folder.rename(trash)
-        _sync_folder(self._root)
+        sync_folder(self._root)
         shutil.rmtree(trash)
 
     def _clear_leftovers(self) -> None:
@@ -335,15 +336,7 @@ def _write_manifest(path: Path, dimensions: int) -> None:
         json.dump({"dimensions": dimensions}, file)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _theirs(point: Point) -> edge.Point:

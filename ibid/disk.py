@@ -1,0 +1,13 @@
+"""What a file system needs to be told so that a change outlives a loss of power."""
+
+import os
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which names the folder has: files made, renamed or removed in it. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
