@@ -39,7 +39,7 @@ MOST_FACTS: Final = 128
 _ORDERS: Final = get_args(Order)
 _OPERATORS: Final = ("eq", "ne", "in", "nin", *_ORDERS)
 _JOINTS: Final = get_args(Joint)
-_HOLDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+HOLDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
@@ -142,7 +142,7 @@ def written(wanted: Filter) -> dict[str, Any]:
 def _compares(wanted: Comparison, fact: Fact) -> bool:
     """Whether the fact, whose key it is, is what `eq`, `in` or an order asks for."""
     alike = [value for value in wanted.values if kind_of(value) == fact.kind]
-    holding: Callable[[Any, Any], bool] = _HOLDS.get(wanted.type, operator.eq)
+    holding: Callable[[Any, Any], bool] = HOLDS.get(wanted.type, operator.eq)
     return any(holding(fact.value, value) for value in alike)
 
 

@@ -18,7 +18,8 @@ from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, DocumentGrant, Embedding, Generation, Indexing, Job, Version
 from ibid.embedding.registry import encoder_for
 from ibid.embedding.texts import encoder_text
-from ibid.filters import Fact, facts
+from ibid.filters import facts
+from ibid.marks import Mark, marks
 from ibid.types import TERMINAL, JobKind, Scope
 from ibid.vectors.errors import GenerationMissing
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
@@ -61,7 +62,7 @@ class _Chunk:
             and set(mine.access) == set(seen.access)
             and seen.live_from in {mine.live_from, self.created_at}
             and mine.live_to == seen.live_to
-            and mine.facts == seen.facts
+            and mine.marks == seen.marks
         )
 
 
@@ -156,10 +157,10 @@ def _known(session: Session, generation_id: str, ids: Sequence[str]) -> dict[str
     for some in _slices(sorted(restricted)):
         for grant in session.scalars(select(DocumentGrant).where(DocumentGrant.document_id.in_(some))):
             granted[grant.document_id].append(grant.principal)
-    known: dict[str, tuple[Fact, ...]] = {}
+    known: dict[str, tuple[Mark, ...]] = {}
     for some in _slices({row.document_id for row in rows}):
         described = session.execute(select(Document.id, Document.meta).where(Document.id.in_(some)))
-        known |= {document_id: facts(meta) for document_id, meta in described}
+        known |= {document_id: marks(facts(meta)) for document_id, meta in described}
     return {
         row.id: _Chunk(
             row.finished,

@@ -10,7 +10,8 @@ from ibid import documents, generations
 from ibid.db.tables import ChunkRow, Document, Generation, Version
 from ibid.embedding.bm25 import Bm25, bm25_for
 from ibid.embedding.texts import encoder_text, name_words
-from ibid.filters import Fact, facts
+from ibid.filters import facts
+from ibid.marks import Mark, marks
 from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
 
@@ -43,13 +44,13 @@ class Said:
     """What is said of a document as its points have it: who may see it, and what it is filtered by."""
 
     access: tuple[str, ...]
-    facts: tuple[Fact, ...]
+    marks: tuple[Mark, ...]
 
 
 def said(session: Session, document: Document) -> Said:
     """What the points of a document are to say of it."""
     granted = documents.grants(session, document)
-    return Said((ANYONE,) if granted is None else granted, facts(document.meta))
+    return Said((ANYONE,) if granted is None else granted, marks(facts(document.meta)))
 
 
 def payload(session: Session, version: Version, document: Document) -> PointPayload:
@@ -62,5 +63,5 @@ def payload(session: Session, version: Version, document: Document) -> PointPayl
         access=known.access,
         live_from=live_from.timestamp(),
         live_to=version.live_to.timestamp() if version.live_to else None,
-        facts=known.facts,
+        marks=known.marks,
     )

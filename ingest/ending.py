@@ -40,7 +40,7 @@ def publish(tools: Tools, held: Claim, stored: Sequence[Stored], seconds: Mappin
             return Outcome.LACKING
         version = session.get_one(Version, held.version_id)
         owner = session.get_one(Document, held.document_id)
-        said = {Said(payload.access, payload.facts) for each in stored for payload in each.said}
+        said = {Said(payload.access, payload.marks) for each in stored for payload in each.said}
         first = version.number == 1 and version.live_to is None
         untouched = first and not owner.restricted and said == {points.said(session, owner)}
         if report is None or not untouched or recognising.is_due(tools.settings, version, report):

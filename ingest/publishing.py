@@ -93,7 +93,7 @@ def _describe(tools: Tools, held: Claim, said: Said) -> None:
     for generation in targets:
         if generation.id in stored:
             fence = Fence(held.id, held.attempt)
-            tools.store.describe(generation.id, held.document_id or "", said.access, said.facts, fence=fence)
+            tools.store.describe(generation.id, held.document_id or "", said.access, said.marks, fence=fence)
 
 
 def retire_points(tools: Tools, held: Claim) -> None:

@@ -175,7 +175,7 @@ def _put_right(tools: Tools, target: Target) -> None:
 
 
 def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None:
-    """Give the version's points its present access list, facts and end; they go if its document was deleted.
+    """Give the version's points its present access list, marks and end; they go if its document was deleted.
 
     Looks again after it wrote, until SQL says the same.
     """
@@ -187,7 +187,7 @@ def _bring_up_to_date(tools: Tools, generation_id: str, version_id: str) -> None
             return
         if wanted == done:
             return
-        tools.store.describe(generation_id, wanted.document_id, wanted.access, wanted.facts)
+        tools.store.describe(generation_id, wanted.document_id, wanted.access, wanted.marks)
         if wanted.live_to is not None:
             tools.store.supersede(generation_id, version_id, wanted.live_to)
         done = wanted

@@ -3,11 +3,11 @@
 An adapter puts them into its engine's words and knows nothing of what they are for.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ibid.filters import Comparison, Filter, Kind, Order, Scalar, kind_of
-from ibid.vectors.layout import META, place, token
+from ibid.filters import Comparison, Filter, Order
+from ibid.marks import Span, spans, token
+from ibid.vectors.layout import MARKS
 from ibid.vectors.port import ANYONE, PointFilter
 
 
@@ -64,39 +64,23 @@ def visible(wanted: PointFilter) -> Where:
 
 
 def _known(wanted: Filter) -> Where:
-    """What the filter means for the facts of a point; a text in order is taken by its first bytes (see `layout.place`)."""
+    """What the filter means for the marks of a point, as `marks.may_hold` does."""
     if not isinstance(wanted, Comparison):
         those = tuple(_known(each) for each in wanted.filters)
         return Where(must=those) if wanted.type == "and" else Where(should=those)
     match wanted.type:
         case "eq" | "in":
-            return Where(should=tuple(_equal(wanted)))
+            return Where(must=(_equal(wanted),))
         case "ne" | "nin":
-            return Where(must_not=tuple(_equal(wanted)))
+            return Where(must_not=(_equal(wanted),))
         case order:
-            return Where(must=(_ordered(wanted.key, order, wanted.values[0]),))
+            return Where(should=tuple(map(_within, spans(wanted.key, order, wanted.values[0]))))
 
 
-def _equal(wanted: Comparison) -> Iterator[Inside]:
-    """For each kind among the values, a fact of that kind with one of them."""
-    tokens: dict[Kind, list[str]] = {}
-    for value in wanted.values:
-        tokens.setdefault(kind_of(value), []).append(token(value))
-    for kind, those in tokens.items():
-        yield _fact(wanted.key, kind, [OneOf("value", tuple(dict.fromkeys(those)))])
+def _equal(wanted: Comparison) -> OneOf:
+    tokens = [token(wanted.key, value) for value in wanted.values]
+    return OneOf(f"{MARKS}[].value", tuple(dict.fromkeys(tokens)))
 
 
-def _ordered(key: str, order: Order, value: Scalar) -> Inside:
-    if not isinstance(value, str):
-        return _fact(key, "number", [Bound("at", order, value)])
-    at, then = place(value)
-    strictly: Order = "gt" if order in {"gt", "gte"} else "lt"
-    or_equal: Order = "gte" if strictly == "gt" else "lte"
-    same_start = Where(must=(Bound("at", "gte", at), Bound("at", "lte", at), Bound("then", or_equal, then)))
-    first = Where(should=(Bound("at", strictly, at), same_start))
-    return _fact(key, "text", [first], but=[OneOf("value", (value,))] if order == strictly else [])
-
-
-def _fact(key: str, kind: Kind, those: Sequence[Condition], but: Sequence[Condition] = ()) -> Inside:
-    must = (OneOf("key", (key,)), OneOf("kind", (kind,)), *those)
-    return Inside(META, Where(must=must, must_not=tuple(but)))
+def _within(span: Span) -> Inside:
+    return Inside(MARKS, Where(must=(OneOf("series", (span.series,)), Bound("at", span.order, span.at))))

@@ -18,7 +18,7 @@ from typing import Self
 import qdrant_edge as edge
 
 from ibid.disk import sync_folder
-from ibid.filters import Fact
+from ibid.marks import Mark
 from ibid.settings import Settings
 from ibid.vectors import edge_search
 from ibid.vectors.conditions import visible
@@ -148,12 +148,12 @@ class EdgeVectorStore:
         generation: str,
         document_id: str,
         access: tuple[str, ...],
-        facts: tuple[Fact, ...],
+        marks: tuple[Mark, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list and the facts of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
+        """Replace the access list and the marks of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, marks))
 
     def delete(
         self,

@@ -2,23 +2,20 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from ibid.filters import Fact, Scalar
+from ibid.marks import Mark
 from ibid.vectors.port import Point, PointPayload
 
 DENSE, SPARSE = "dense", "bm25"
-# One list of facts with the same few fields for whatever keys people choose: a fixed set of typed indexes serves all.
-META = "meta"
-KEYWORDS = ("document_id", "version_id", "access", f"{META}[].key", f"{META}[].value")
-NUMBERS = ("live_from", "live_to", f"{META}[].at", f"{META}[].then")
+# One list of marks for whatever keys people choose: a fixed set of typed indexes serves all.
+MARKS = "marks"
+KEYWORDS = ("document_id", "version_id", "access", f"{MARKS}[].series", f"{MARKS}[].value")
+NUMBERS = ("live_from", "live_to", f"{MARKS}[].at")
 PROPOSED = ("version_id", "ordinal", "of")
 """What a candidate says of itself."""
 
 Stored = dict[str, Any]
-
-# So many bytes of a text are a whole number that a float holds exactly.
-_BYTES: Final = 6
 
 
 def stored(point: Point) -> Stored:
@@ -30,46 +27,16 @@ def stored(point: Point) -> Stored:
         "live_from": payload.live_from,
         "ordinal": point.ordinal,
         "of": point.of,
-        **described(payload.access, payload.facts),
+        **described(payload.access, payload.marks),
     }
     if payload.live_to is not None:
         fields["live_to"] = payload.live_to
     return fields
 
 
-def described(access: Sequence[str], facts: Sequence[Fact]) -> Stored:
+def described(access: Sequence[str], marks: Sequence[Mark]) -> Stored:
     """The part of what is kept that is said of a document, and may change."""
-    return {"access": list(access), META: [_kept(fact) for fact in facts]}
-
-
-def token(value: Scalar) -> str:
-    """The value as a text that no other value of its kind has: engines match texts exactly, and floats not."""
-    return value if isinstance(value, str) else repr(value)
-
-
-def place(value: str | float) -> tuple[float, float]:
-    """Where a value stands in the order of its kind: exact for a number, and for a text by its first 12 bytes.
-
-    UTF-8 has the order of code points, and no text holds a null character, so zeros behind a text change no order.
-    """
-    if not isinstance(value, str):
-        return value, 0.0
-    start = value.encode()[: 2 * _BYTES].ljust(2 * _BYTES, b"\0")
-    return float(int.from_bytes(start[:_BYTES])), float(int.from_bytes(start[_BYTES:]))
-
-
-def _kept(fact: Fact) -> Stored:
-    fields: Stored = {"key": fact.key, "kind": fact.kind, "value": token(fact.value)}
-    if fact.kind != "truth":
-        fields["at"], fields["then"] = place(fact.value)
-    return fields
-
-
-def _fact(fields: Mapping[str, Any]) -> Fact:
-    key, kind, value = fields["key"], fields["kind"], fields["value"]
-    if kind == "truth":
-        return Fact(key, "truth", value == token(value=True))
-    return Fact(key, "text", value) if kind == "text" else Fact(key, "number", float(value))
+    return {"access": list(access), MARKS: [mark._asdict() for mark in marks]}
 
 
 def loaded(fields: Mapping[str, Any] | None) -> PointPayload:
@@ -81,7 +48,7 @@ def loaded(fields: Mapping[str, Any] | None) -> PointPayload:
         access=tuple(kept.get("access", ())),
         live_from=kept.get("live_from", 0.0),
         live_to=kept.get("live_to"),
-        facts=tuple(_fact(each) for each in kept.get(META, ())),
+        marks=tuple(Mark(**each) for each in kept.get(MARKS, ())),
     )
 
 

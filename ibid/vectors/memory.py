@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ibid.filters import Fact, holds
+from ibid.marks import Mark, may_hold
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     ANYONE,
@@ -119,15 +119,15 @@ class MemoryVectorStore:
         generation: str,
         document_id: str,
         access: tuple[str, ...],
-        facts: tuple[Fact, ...],
+        marks: tuple[Mark, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list and the facts of all points of a document."""
+        """Replace the access list and the marks of all points of a document."""
         self._rewrite(
             generation,
             lambda payload: payload.document_id == document_id,
-            lambda p: replace(p, access=access, facts=facts),
+            lambda p: replace(p, access=access, marks=marks),
         )
 
     def delete(
@@ -188,7 +188,7 @@ def _visible(payload: PointPayload, wanted: PointFilter) -> bool:
             wanted.principals is None or bool(wanted.principals.union({ANYONE}).intersection(payload.access))
         )
         and (wanted.document_ids is None or payload.document_id in wanted.document_ids)
-        and (wanted.facts is None or holds(wanted.facts, payload.facts))
+        and (wanted.facts is None or may_hold(wanted.facts, payload.marks))
     )
 
 

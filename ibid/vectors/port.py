@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ibid.filters import Fact, Filter
+from ibid.filters import Filter
+from ibid.marks import Mark
 from ibid.types import SparseVector
 
 Vector = npt.NDArray[np.float32]
@@ -23,8 +24,8 @@ ANYONE = "*"
 class PointPayload:
     """What the engine filters by. Times are seconds since the epoch; `live_to` is None for the current version.
 
-    `access` names the principals that may see the document, `("*",)` when it is not restricted; `facts` is what is said
-    of it.
+    `access` names the principals that may see the document, `("*",)` when it is not restricted; `marks` stand for
+    the facts that are said of it.
     """
 
     document_id: str
@@ -32,7 +33,7 @@ class PointPayload:
     access: tuple[str, ...]
     live_from: float
     live_to: float | None
-    facts: tuple[Fact, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class PointFilter:
     """What a search may see: points live at `as_of` (epoch seconds) whose access meets `principals` (None: all).
 
     `document_ids` limits to these documents, `facts` to those of which such facts are known; None is every document.
-    An engine has no order of long texts: where `facts` asks for one, points may come that SQL then drops, and none
-    is left out.
+    Marks are in the order of facts only nearly: where `facts` asks for one, points may come that SQL then drops, and
+    none is left out.
     """
 
     as_of: float
@@ -152,11 +153,11 @@ class VectorWriter(Protocol):
         generation: str,
         document_id: str,
         access: tuple[str, ...],
-        facts: tuple[Fact, ...],
+        marks: tuple[Mark, ...],
         *,
         fence: Fence | None = None,
     ) -> None:
-        """Replace the access list and the facts of all points of a document; fenced as `upsert`."""
+        """Replace the access list and the marks of all points of a document; fenced as `upsert`."""
         ...
 
     def delete(

@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from ibid.filters import Fact
+from ibid.marks import Mark
 from ibid.settings import Settings
 from ibid.vectors.conditions import visible
 from ibid.vectors.errors import StoreUnavailable
@@ -181,12 +181,12 @@ class QdrantVectorStore:
         generation: str,
         document_id: str,
         access: tuple[str, ...],
-        facts: tuple[Fact, ...],
+        marks: tuple[Mark, ...],
         *,
         fence: Fence | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
-        """Replace the access list and the facts of all points of a document."""
-        self._set_payload(generation, _is("document_id", document_id), described(access, facts))
+        """Replace the access list and the marks of all points of a document."""
+        self._set_payload(generation, _is("document_id", document_id), described(access, marks))
 
     def delete(
         self,

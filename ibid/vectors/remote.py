@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakSet
 
-from ibid.filters import Fact
+from ibid.marks import Mark
 from ibid.vectors.errors import Fenced, StoreUnavailable
 from ibid.vectors.port import Candidate, Fence, HybridQuery, Point, PointPayload, PointRef, VectorStore
 from ibid.vectors.wire import (
@@ -233,17 +233,17 @@ class RemoteVectorStore:
         generation: str,
         document_id: str,
         access: tuple[str, ...],
-        facts: tuple[Fact, ...],
+        marks: tuple[Mark, ...],
         *,
         fence: Fence | None = None,
     ) -> None:
-        """Replace the access list and the facts of all points of a document; fenced as `upsert`."""
+        """Replace the access list and the marks of all points of a document; fenced as `upsert`."""
         self._call(
             "describe",
             generation=generation,
             document_id=document_id,
             access=access,
-            facts=facts,
+            marks=marks,
             fence=fence,
         )
 

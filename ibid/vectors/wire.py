@@ -135,7 +135,7 @@ def to_columns(points: Sequence[Point]) -> Columns:
         np.stack(dense) if alike else dense,
         [(point.sparse.indices, point.sparse.values) for point in points],
         [
-            (p.document_id, p.version_id, p.access, p.live_from, p.live_to, p.facts)
+            (p.document_id, p.version_id, p.access, p.live_from, p.live_to, p.marks)
             for p in (point.payload for point in points)
         ],
         [(point.ordinal, point.of) for point in points],

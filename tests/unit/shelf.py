@@ -28,6 +28,7 @@ from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.registry import EmbedderPool
 from ibid.filters import facts
 from ibid.layout import encode_layout
+from ibid.marks import marks
 from ibid.settings import Settings
 from ibid.types import Element, ElementKind, Json, ParseReport, Recipe, Scope, SparseConfig
 from ibid.vectors.memory import MemoryVectorStore
@@ -158,7 +159,7 @@ class Shelf:
                 access=documents.grants(session, document) or (ANYONE,),
                 live_from=version.live_from.timestamp(),
                 live_to=version.live_to.timestamp() if version.live_to else None,
-                facts=facts(document.meta),
+                marks=marks(facts(document.meta)),
             )
             found = list(PARAGRAPH.finditer(text))
             for ordinal, match in enumerate(found):

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from ibid import claims, generations, integrity, jobs, versions
 from ibid.bootstrap import Parts
 from ibid.db.tables import ChunkRow, Document, Embedding, Generation, Indexing, Job, Parse, Version
-from ibid.filters import Fact, facts
+from ibid.filters import facts
+from ibid.marks import Mark, marks
 from ibid.types import ChunkerConfig, JobKind, JobState, Scope
 from ibid.vectors.errors import StoreUnavailable
 from ingest import indexing, reading
@@ -33,10 +34,10 @@ def stored_access(shop: Shop) -> set[tuple[str, ...]]:
     return {point.payload.access for one in found for point in one.points.values()}
 
 
-def stored_facts(shop: Shop) -> set[tuple[Fact, ...]]:
+def stored_marks(shop: Shop) -> set[tuple[Mark, ...]]:
     """What all points are filtered by."""
     found = shop.parts.store._generations.values()
-    return {point.payload.facts for one in found for point in one.points.values()}
+    return {point.payload.marks for one in found for point in one.points.values()}
 
 
 def reindexed_away_from(shop: Shop, embedder: str) -> str:
@@ -240,10 +241,10 @@ class TestAccess:
             assert session.get_one(Document, first.document_id).meta == {"year": 1931}
         shop.work()
         assert shop.state(first.job_id) == JobState.SUCCEEDED
-        assert stored_facts(shop) == {facts({"year": 1931})}
+        assert stored_marks(shop) == {marks(facts({"year": 1931}))}
         shop.upload(FACTS, metadata={})
         shop.work()
-        assert stored_facts(shop) == {()}
+        assert stored_marks(shop) == {()}
         assert shop.reader.parsed == 1
 
     def test_metadata_that_change_before_the_version_is_live(self, shop: Shop) -> None:
@@ -252,7 +253,7 @@ class TestAccess:
         shop.upload(FACTS, metadata={"year": 1932})
         work(shop.tools, late)
         shop.work()
-        assert stored_facts(shop) == {facts({"year": 1932})}
+        assert stored_marks(shop) == {marks(facts({"year": 1932}))}
 
     def test_a_new_name_under_the_same_external_id(self, shop: Shop) -> None:
         shop.upload(FACTS, name="draft.txt", external_id="bridge")
