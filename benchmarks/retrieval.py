@@ -1,21 +1,35 @@
-"""What searches find, fused and by each leg alone: nDCG@10 on SciFact and Cranfield, gold pages of Contoso.
+"""What searches find: gold documents and pages of five sets, fused, by each leg alone, and without each stage.
 
-The sets, the measures and the ways to search are those of `ibid eval retrieval`.
+The sets, the measures and the ways to search are those of `ibid eval retrieval`. A leg alone is searched without the
+neighbours, as it would be without us. A stage's gain is the mean of its differences question by question, and its
+interval is theirs; where that holds zero, nothing was shown.
 """
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from benchmarks.bench import Bench, Row, Target
+from evals import certainty, shapes
 from evals.datasets import DATA
 from evals.evaluation import Outcome, evaluate, runs
-from evals.filling import Filled, fill, kit_of
-from evals.shapes import load
-from evals.ways import WAYS
+from evals.filling import WHOLE, Filled, Index, fill, kit_of
+from evals.sets import QuestionSet
+from evals.ways import FUSED, LEGS
 from ibid.bootstrap import Parts, open_parts
 from ibid.embedding.registry import EmbedderPool
 from ibid.nudge.memory import MemoryNudge
+from retrieval.plan import BALANCED, Plan
 
-SETS: Final = {"scifact": "SciFact", "cranfield": "Cranfield", "contoso": "Contoso"}
+SETS: Final = {
+    "scifact": "SciFact",
+    "cranfield": "Cranfield",
+    "contoso": "Contoso",
+    "squad": "SQuAD",
+    "chunking": "Chunking",
+}
 # By set and measure, of what readers search with: both legs fused.
 TARGETS: Final = {
     ("scifact", "nDCG@10"): Target(0.745, "more"),
@@ -25,8 +39,18 @@ TARGETS: Final = {
     ("contoso", "gold page or next first"): Target(0.82, "more"),
     ("contoso", "gold page or next in five"): Target(0.955, "more"),
 }
-AS_READERS_SEARCH: Final = "fused"
-NAMES: Final = {way: "both legs fused" if way == AS_READERS_SEARCH else f"{way} leg alone" for way in WAYS}
+AGAINST_LEG: Final = Target(1.0, "more")
+AGAINST_LEGS: Final = Target(1.08, "more")
+STAGES: Final[Mapping[str, Plan]] = {
+    "neighbours": replace(BALANCED, nearby_weight=0.0),
+    "passages of several chunks": replace(BALANCED, passage_chunks=1),
+}
+"""The default plan without a stage."""
+CONTEXT: Final[Mapping[str, Index]] = {
+    "headings with each chunk": replace(WHOLE, headings=False),
+    "the document's name among the words": replace(WHOLE, named=False),
+}
+"""The default index without what is added to a chunk's own words."""
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -34,32 +58,73 @@ def measure(bench: Bench) -> list[Row]:
     encoders = EmbedderPool(lambda _: bench.encoder)
     parts = open_parts(bench.settings, encoders=encoders, nudge=MemoryNudge())
     try:
-        return [row for name in SETS for row in _set(bench, parts, name)]
+        each = {name: _Set(bench, parts, name) for name in SETS}
+        rows = [row for made in each.values() for row in made.rows()]
+        ratio = float(np.mean([made.against_its_leg for made in each.values()]))
+        note = f"mean of {len(each)} sets, each by the first of its measures"
+        return [*rows, Row("retrieval", "fused against the better leg", ratio, "times", AGAINST_LEGS, note)]
     finally:
         parts.close()
 
 
-def _set(bench: Bench, parts: Parts, name: str) -> list[Row]:
-    asked = load(DATA / name)
-    if bench.quick:
-        asked = asked.sample(questions=5, others=0 if asked.kind == "pages" else 20)
-    filled = fill(parts, name, asked, bench.encoder, bench.vectors)
-    made = evaluate(filled, bench.encoder.name, runs(filled, kit_of(parts), list(WAYS)))
-    return [
-        _row(name, filled, measure_, outcome)
-        for measure_ in made.outcomes[0].means
-        if (name, measure_) in TARGETS
-        for outcome in made.outcomes
-    ]
+class _Set:
+    """A set with what was found of it: by both legs, each leg, and without each stage."""
 
+    def __init__(self, bench: Bench, parts: Parts, name: str) -> None:
+        self._bench, self._parts, self._name = bench, parts, name
+        asked = shapes.load(DATA / name)
+        self._asked = (
+            asked.sample(questions=5, others=0 if asked.kind == "pages" else 20) if bench.quick else asked
+        )
+        self._filled, self._found = self._search(WHOLE, {FUSED: BALANCED, **LEGS, **STAGES})
+        self._without_context = {
+            stage: self._search(index, {FUSED: BALANCED})[1][FUSED] for stage, index in CONTEXT.items()
+        }
+        self._first_measure = next(iter(self._found[FUSED].means))
 
-def _row(name: str, filled: Filled, measure_: str, outcome: Outcome) -> Row:
-    mean = outcome.means[measure_]
-    return Row(
-        "retrieval",
-        f"{SETS[name]}, {NAMES[outcome.way]}",
-        mean.mean,
-        measure_,
-        TARGETS[name, measure_] if outcome.way == AS_READERS_SEARCH else None,
-        f"{filled.documents} documents, {mean.n} questions, 95 % from {mean.low:.3f} to {mean.high:.3f}",
-    )
+    @property
+    def against_its_leg(self) -> float:
+        """The first measure of both legs fused, in times that of the better one alone."""
+        means = {way: self._found[way].means[self._first_measure].mean for way in (FUSED, *LEGS)}
+        return means[FUSED] / max(means[leg] for leg in LEGS)
+
+    def rows(self) -> Iterator[Row]:
+        """All of it."""
+        for measured in self._found[FUSED].means:
+            if (self._name, measured) in TARGETS or measured == self._first_measure:
+                yield from (self._mean(way, measured) for way in (FUSED, *LEGS))
+        name = f"{SETS[self._name]}, fused against its better leg"
+        yield Row("retrieval", name, self.against_its_leg, "times", AGAINST_LEG, self._first_measure)
+        without = {stage: self._found[stage] for stage in STAGES} | self._without_context
+        yield from (self._gain(stage, outcome) for stage, outcome in without.items())
+
+    def _mean(self, way: str, measured: str) -> Row:
+        mean = self._found[way].means[measured]
+        return Row(
+            "retrieval",
+            f"{SETS[self._name]}, {'both legs fused' if way == FUSED else f'{way} leg alone'}",
+            mean.mean,
+            measured,
+            TARGETS.get((self._name, measured)) if way == FUSED else None,
+            f"{self._filled.documents} documents, {mean.n} questions, 95 % from {mean.low:.3f} to {mean.high:.3f}",
+        )
+
+    def _gain(self, stage: str, without: Outcome) -> Row:
+        measured = self._first_measure
+        gain = certainty.compare(self._found[FUSED].values[measured], without.values[measured])
+        return Row(
+            "ablation",
+            f"{SETS[self._name]}, {stage}",
+            gain.difference.mean,
+            measured,
+            None,
+            f"gained by it; 95 % from {gain.difference.low:.3f} to {gain.difference.high:.3f}, p = {gain.p:.3f}; "
+            f"better for {gain.better} questions, worse for {gain.worse}",
+        )
+
+    def _search(self, index: Index, plans: Mapping[str, Plan]) -> tuple[Filled, dict[str, Outcome]]:
+        asked: QuestionSet = self._asked
+        name = f"{self._name} {index}"
+        filled = fill(self._parts, name, asked, self._bench.encoder, self._bench.vectors, index)
+        made = evaluate(filled, self._bench.encoder.name, runs(filled, kit_of(self._parts), plans))
+        return filled, {outcome.way: outcome for outcome in made.outcomes}

@@ -29,16 +29,14 @@ def retrieval(
 
     Vectors are kept in the folder (unset: `evals` in the data directory) for the next time.
     """
-    names = list(dict.fromkeys((way, against or way)))
-    for name in names:
-        ways.check(name)
+    plans = {name: ways.plan_of(name) for name in (way, against or way)}
     settings = Settings()
     found = shapes.load(asked)
     with scratch(settings) as (parts, kit), Console(stderr=True).status("Reading and embedding …") as status:
         encoder = parts.encoders.get(settings.embedder)
         filled = fill(parts, COLLECTION, found, encoder, Vectors(encoder, folder or _kept(settings)))
         status.update(f"Asking {len(filled.asked.questions)} questions …")
-        made = evaluate(filled, encoder.name, runs(filled, kit, names))
+        made = evaluate(filled, encoder.name, runs(filled, kit, plans))
     _show(made)
     if report is not None:
         _write(report, page.html(made))

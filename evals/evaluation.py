@@ -13,6 +13,7 @@ from evals.sets import Question
 from evals.ways import Run
 from ibid.types import Hit
 from retrieval.kit import Kit
+from retrieval.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Evaluation:
 
 
 def evaluate(filled: Filled, encoder: str, runs: Mapping[str, Run]) -> Evaluation:
-    """Ask every question by each of one or two ways, named."""
+    """Ask every question by each of the ways, named; if they are two, the first is compared with the second."""
     asked = filled.asked
     outcomes = tuple(
         outcome(filled, way, {question.id: run(question.text) for question in asked.questions})
@@ -123,7 +124,7 @@ def outcome(filled: Filled, way: str, found: Mapping[str, Sequence[Hit]]) -> Out
     )
 
 
-def runs(filled: Filled, kit: Kit, names: Sequence[str]) -> dict[str, Run]:
-    """The ways of these names, over what was filled."""
+def runs(filled: Filled, kit: Kit, plans: Mapping[str, Plan]) -> dict[str, Run]:
+    """Plans by name, over what was filled."""
     depth = measures.depth(filled.asked.kind)
-    return {name: ways.run(kit, filled.collection, name, depth) for name in names}
+    return {name: ways.run(kit, filled.collection, plan, depth) for name, plan in plans.items()}

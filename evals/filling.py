@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from evals.reading import chunked, read
 from evals.sets import Gold, QuestionSet
@@ -39,6 +40,18 @@ class Filled:
     index: str
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What is indexed with a chunk's own words: the headings above it, and its document's name."""
+
+    headings: bool = True
+    named: bool = True
+
+
+WHOLE: Final = Index()
+"""As the product does it."""
+
+
 @contextmanager
 def scratch(settings: Settings) -> Iterator[tuple[Parts, Kit]]:
     """A knowledge base of its own for the time of the block; whatever servers the settings name are left alone."""
@@ -63,7 +76,14 @@ def kit_of(parts: Parts) -> Kit:
     return Kit(parts.db, parts.store, parts.encoders, models, parts.settings)
 
 
-def fill(parts: Parts, collection: str, asked: QuestionSet, encoder: Embedder, vectors: Vectors) -> Filled:
+def fill(
+    parts: Parts,
+    collection: str,
+    asked: QuestionSet,
+    encoder: Embedder,
+    vectors: Vectors,
+    indexed: Index = WHOLE,
+) -> Filled:
     """Make the collection: read, cut and index the documents; only texts whose vector is not known yet are embedded."""
     texts: dict[str, str] = {}
     cuts: list[Cut] = []
@@ -79,8 +99,10 @@ def fill(parts: Parts, collection: str, asked: QuestionSet, encoder: Embedder, v
             empty.append(source.name)
             continue
         texts[source.name] = parsed.text
+        if not indexed.headings:
+            chunks = tuple(replace(made, heading_path=()) for made in chunks)
         cuts.append((source.name, parsed.text, chunks))
-    index = shelve(parts, collection, cuts, vectors)
+    index = shelve(parts, collection, cuts, vectors, named=indexed.named)
     placed, lost = _placed(asked, texts)
     return Filled(
         collection=collection,

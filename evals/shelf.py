@@ -5,6 +5,7 @@ costs more for thousands of short texts than everything else together.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from evals.vectors import Vectors
 from ibid import collections, fingerprints, integrity
@@ -32,8 +33,12 @@ Cut = tuple[str, str, tuple[Chunk, ...]]
 """Name, canonical text and chunks of a document."""
 
 
-def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors) -> str:
+def shelve(
+    parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vectors, *, named: bool = True
+) -> str:
     """A collection of live documents, given by what was read; gives the fingerprint of its index.
+
+    Unless they are `named`, the words of their names are left out of the index.
 
     `verify` makes the store agree with the rows.
     """
@@ -41,6 +46,7 @@ def shelve(parts: Parts, collection: str, documents: Iterable[Cut], vectors: Vec
     listed = list(documents)
     known = vectors.of([_text(made) for *_, chunks in listed for made in chunks])
     recipe = parts.recipe()
+    recipe = replace(recipe, sparse=replace(recipe.sparse, named=named and recipe.sparse.named))
     with parts.db.begin() as session:
         made = collections.create(session, name=collection, description="", grants=None, recipe=recipe)
         session.add_all(Embedding(key=key, vector=vector.tobytes()) for key, vector in known.items())

@@ -194,7 +194,12 @@ def eval_retrieval(
             "--set", help="A folder of questions with their documents.", exists=True, file_okay=False
         ),
     ],
-    config: Annotated[str, typer.Option(help="How to search: fused, dense or sparse.")] = "fused",
+    config: Annotated[
+        str,
+        typer.Option(
+            help="How to search: fused, dense, sparse or a preset, with knobs as in fused,nearby_weight=0."
+        ),
+    ] = "fused",
     against: Annotated[str | None, typer.Option(help="Compare it with this one.")] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where vectors are kept for the next time. Unset: the data directory.")

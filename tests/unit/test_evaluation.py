@@ -9,9 +9,10 @@ import pytest
 from evals import certainty, command, measures, page
 from evals.measures import MEASURES
 from evals.sets import Gold, Question
-from evals.ways import WayUnknown
+from evals.ways import WayUnknown, plan_of
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.types import Hit, Legs
+from retrieval.plan import Plan
 from tests.unit.test_question_sets import lines
 
 TEXTS = {
@@ -172,8 +173,18 @@ class TestCommand:
         ]
 
     def test_unknown_way(self, folder):
-        with pytest.raises(WayUnknown, match="fused, dense, sparse"):
-            command.retrieval(folder, "guess", None, folder=None, report=None, as_json=None)
+        for written, told in {
+            "guess": "fused, dense, sparse, fast",
+            "fused,depth=3": "candidates, dense_weight",
+            "fused,candidates=1.5": "'1.5' is no value for candidates",
+        }.items():
+            with pytest.raises(WayUnknown, match=told):
+                command.retrieval(folder, written, None, folder=None, report=None, as_json=None)
+
+    def test_a_way_may_turn_knobs(self):
+        assert plan_of("sparse, nearby_weight=0.2,candidates=7") == Plan(
+            candidates=7, dense_weight=0.0, nearby_weight=0.2
+        )
 
     def test_spans_of_our_own_shape(self, tmp_path):
         made = tmp_path / "own"
