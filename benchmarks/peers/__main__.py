@@ -1,4 +1,4 @@
-"""Ibid beside others: `python -m benchmarks.peers [--only NAME …] [--without-scifact NAME …] [--others N] [--quick] [--to FOLDER]`.
+"""Ibid beside others: `python -m benchmarks.peers [--only NAME …] …`.
 
 All systems take in the files one after the other before any is given SciFact, so that they meet the same machine.
 """
@@ -30,6 +30,8 @@ from ibid.embedding import folders
 from ibid.settings import BUNDLED_EMBEDDER
 
 IBID = "Ibid"
+NAMES = (IBID, *(peer.name for peer in PEERS))
+SCIFACT = "SciFact"
 LIMIT = 10
 """Chunks that a search gives."""
 DEPTH = 50
@@ -56,7 +58,7 @@ class Given:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Gives the exit status: 0, or 2 when the test data is not there."""
-    options = _parser().parse_args(arguments)
+    told = options(arguments)
     lacking = [name for name in ("contoso", "scifact") if not (datasets.DATA / name).is_dir()]
     if lacking:
         print(
@@ -64,13 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    names = options.only or [IBID, *(peer.name for peer in PEERS)]
-    made = measure(
-        names, options.without_scifact, given(options.others, quick=options.quick), quick=options.quick
-    )
+    made = measure(told, given(told.others, quick=told.quick))
     print(page.table(made.systems))
-    whole = not options.quick and not options.only
-    if root := options.to or (machine.ROOT if whole else None):
+    whole = not told.quick and not told.only
+    if root := told.to or (machine.ROOT if whole else None):
         path = root / "docs" / "peers.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.markdown(made), encoding="utf-8")
@@ -103,9 +102,10 @@ def given(others: int | None = None, *, quick: bool) -> Given:
     )
 
 
-def measure(names: Sequence[str], without: Sequence[str], given: Given, *, quick: bool) -> Run:
+def measure(told: argparse.Namespace, given: Given) -> Run:
     """Environments first, then the files on every system, then SciFact on every system."""
     when, begin = datetime.now(UTC), time.perf_counter()
+    names = told.only or NAMES
     peers = [peer for peer in PEERS if peer.name in names]
     systems = {peer.name: Measured(peer.name, environments.version(peer), peer.how) for peer in peers}
     if IBID in names:
@@ -116,15 +116,19 @@ def measure(names: Sequence[str], without: Sequence[str], given: Given, *, quick
     }
     with tempfile.TemporaryDirectory(prefix="ibid-peers-") as folder:
         work = _Work(given, {peer.name: peer for peer in peers}, pythons, Path(folder))
-        for name in systems:
-            systems[name] = _attempted(systems[name], "files", work.files)
-        for name in systems:
-            if name in without:
-                systems[name] = _noted(systems[name], "SciFact was left out, as this run was told to.")
-            else:
-                systems[name] = _attempted(systems[name], "SciFact", work.scifact)
+        for what, step in (("files", work.files), (SCIFACT, work.scifact)):
+            for name, system in systems.items():
+                if what == SCIFACT and name in told.without_scifact:
+                    systems[name] = _noted(system, "SciFact was left out, as this run was told to.")
+                elif time.perf_counter() - begin > told.minutes * 60:
+                    why = f"nothing was begun after {told.minutes:g} minutes, as this run was told to."
+                    systems[name] = _noted(system, f"{what} not measured: {why}")
+                else:
+                    systems[name] = _attempted(system, what, step)
     seconds = time.perf_counter() - begin
-    return Run(when, machine.describe(), THREADS, seconds, quick, _counts(given), tuple(systems.values()))
+    return Run(
+        when, machine.describe(), THREADS, seconds, told.quick, _counts(given), tuple(systems.values())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,14 +238,14 @@ def _counts(given: Given) -> dict[str, int]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    names = [IBID, *(peer.name for peer in PEERS)]
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument(
         "--without-scifact",
         nargs="+",
-        choices=names,
+        choices=NAMES,
         default=[],
         metavar="NAME",
         help="leave SciFact out for these, which takes minutes for each; the table says so",
@@ -255,8 +259,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="small samples: shows that it works, measures nothing"
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=float("inf"),
+        metavar="N",
+        help="begin with nothing more after so many minutes; the page says what is missing",
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write docs/peers.md below it")
-    return parser
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -222,8 +222,17 @@ class TestMain:
 
         given = program.Given((), (), TestNdcg.ASKED, 3, Path(), Path())
         monkeypatch.setattr(program.environments, "made", refuse)
-        run = program.measure(["Chroma"], [], given, quick=True)
-        (system,) = run.systems
+        (system,) = program.measure(program.options(["--only", "Chroma"]), given).systems
         assert system.notes == ("it could not be installed here. No matching distribution.",)
         assert system.seconds is None
         assert system.ndcg is None
+
+    def test_what_a_run_was_told_to_leave_out_is_told(self, monkeypatch):
+        given = program.Given((), (), TestNdcg.ASKED, 3, Path(), Path())
+        monkeypatch.setattr(program.environments, "made", lambda peer, root: root)
+        told = program.options(["--only", "Chroma", "--without-scifact", "Chroma", "--minutes", "0"])
+        (system,) = program.measure(told, given).systems
+        assert system.notes == (
+            "files not measured: nothing was begun after 0 minutes, as this run was told to.",
+            "SciFact was left out, as this run was told to.",
+        )
