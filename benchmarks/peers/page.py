@@ -144,7 +144,9 @@ def _against(
     if own is not None and least is not None:
         limit = Target(round(share * least[0], 2), "less")
         of = "half of" if share == 0.5 else "that of"
-        yield Row("peers", name, own, unit, limit, f"{of} {least[1]}, {least[0]:.1f} {unit}")
+        yield Row(
+            "peers", name, own, unit, limit, f"{of} {least[1]}, {least[0]:.1f} {unit}{_unknown(peers, value)}"
+        )
 
 
 def _whole(ibid: Measured) -> Iterator[Row]:
@@ -154,10 +156,15 @@ def _whole(ibid: Measured) -> Iterator[Row]:
 
 
 def _better(ibid: Measured, peers: Sequence[Measured]) -> Iterator[Row]:
-    most = _best(peers, lambda one: one.ndcg, max)
+    def value(one: Measured) -> float | None:
+        return one.ndcg
+
+    most = _best(peers, value, max)
     if ibid.ndcg is not None and most is not None:
         target = Target(round(most[0], 3), "more")
-        yield Row("peers", "SciFact", ibid.ndcg, "nDCG@10", target, f"that of {most[1]}")
+        yield Row(
+            "peers", "SciFact", ibid.ndcg, "nDCG@10", target, f"that of {most[1]}{_unknown(peers, value)}"
+        )
 
 
 def _best(
@@ -167,6 +174,12 @@ def _best(
 ) -> tuple[float, str] | None:
     known = [(found, peer.name) for peer in peers if (found := value(peer)) is not None]
     return choose(known) if known else None
+
+
+def _unknown(peers: Sequence[Measured], value: Callable[[Measured], float | None]) -> str:
+    """Whom Ibid was not compared with: a target met against some is not met against all."""
+    names = [peer.name for peer in peers if value(peer) is None]
+    return f"; {', '.join(names)} not measured" if names else ""
 
 
 def _verdict(row: Row) -> str:

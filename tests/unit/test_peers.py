@@ -185,7 +185,7 @@ class TestPage:
             "search p50": False,
             "SciFact": True,
         }
-        assert rows["search p50"].note == "that of Quick, 15.0 ms"
+        assert rows["search p50"].note == "that of Quick, 15.0 ms; Gone not measured"
 
     def test_nothing_is_said_to_be_met_where_nothing_was_measured(self):
         assert page.targets([self.GONE, self.QUICK]) == []
