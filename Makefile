@@ -59,6 +59,10 @@ e2e: $(VENV)/dev.stamp page  ## a real server, a real browser
 bench: $(VENV)/dev.stamp  ## measure speed and quality; writes benchmarks/results and docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(VENV)/dev.stamp  ## Ibid beside LlamaIndex, Haystack, txtai and Chroma; writes docs/peers.md
+	@$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m benchmarks.peers $(ARGS)
+
 ##@ Check
 .PHONY: check
 check: lint types imports web-check  ## everything that reads the code without running it, and the page's own tests
