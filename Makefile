@@ -59,6 +59,10 @@ e2e: $(VENV)/dev.stamp page  ## a real server, a real browser
 bench: $(VENV)/dev.stamp  ## measure speed and quality; writes benchmarks/results and docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/dev.stamp  ## compact 100,000 chunks while they are searched and written to; prints the longest request
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
 ##@ Check
 .PHONY: check
 check: lint types imports web-check  ## everything that reads the code without running it, and the page's own tests

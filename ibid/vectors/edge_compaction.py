@@ -76,7 +76,7 @@ class Journal:
         return left
 
 
-def compact(entry: Shard, building: Path, *, limit: int = MOST_JOURNALLED) -> bool:
+def compact(entry: Shard, building: Path) -> bool:
     """Put a compacted copy in the shard's place; whether that was done, and not given up.
 
     The copy is built in the folder `building`. Raises `StoreUnavailable` when the child fails.
@@ -84,7 +84,7 @@ def compact(entry: Shard, building: Path, *, limit: int = MOST_JOURNALLED) -> bo
     with entry.lock:
         if entry.witness is not None or not entry.exists():
             return False
-        entry.witness = journal = Journal(limit)
+        entry.witness = journal = Journal(MOST_JOURNALLED)
         manifest, changed = entry.manifest(), entry.changed
     try:
         points = _build(entry, journal, building / SHARD, manifest.dimensions)
