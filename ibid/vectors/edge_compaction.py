@@ -143,7 +143,10 @@ def _child(journal: Journal, folder: Path, dimensions: int) -> Iterator[Connecti
     arguments = [str(folder), str(dimensions), str(theirs.fileno())]
     with ours, theirs:
         journal.child = subprocess.Popen(  # noqa: S603 - our own module
-            [*program, *arguments], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            [*program, *arguments],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # a key that interrupts the server is for the server
         )
         connection = Connection(ours.detach())
     try:
