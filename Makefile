@@ -63,6 +63,10 @@ bench: $(VENV)/dev.stamp  ## measure speed and quality; writes benchmarks/result
 bench-peers: $(VENV)/dev.stamp  ## Ibid beside LlamaIndex, Haystack, txtai and Chroma; writes docs/peers.md
 	@$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m benchmarks.peers $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/dev.stamp  ## compact 100,000 chunks while they are searched and written to; prints the longest request
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
 ##@ Check
 .PHONY: check
 check: lint types imports web-check  ## everything that reads the code without running it, and the page's own tests

@@ -20,6 +20,7 @@ from ibid.db.tables import Collection, Generation
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
 from ibid.types import Scope
+from ibid.vectors.compacting import Compactor
 from retrieval.kit import Kit
 from retrieval.search import IndexMissing, search
 
@@ -50,6 +51,7 @@ class Wiring:
     runner: Runner
     trail: Trail
     readiness: "Readiness"
+    compactor: Compactor
 
 
 class Readiness:
@@ -131,14 +133,17 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
         runner=Runner(kit),
         trail=Trail(own.db, settings.data_dir),
         readiness=Readiness(own, kit),
+        compactor=Compactor(own.store, settings.compact_after_points),
     )
     await run_in_threadpool(made.trail.settle_if_possible)
     made.readiness.begin()
+    made.compactor.start()
     try:
         yield made
     finally:
         made.readiness.stop()
         await made.runner.close()
+        await run_in_threadpool(made.compactor.stop)
         await run_in_threadpool(made.trail.settle_if_possible)
         if parts is None:
             own.close()

@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     generation_retention_hours: float = Field(
         24.0, ge=0, description="a reindex can be rolled back for so long"
     )
+    compact_after_points: int = Field(
+        20_000,
+        ge=0,
+        description="an embedded generation is rewritten after so many new or removed points; 0: never",
+    )
     webhook_allow_private: bool = Field(
         default=False, description="whether webhooks may go to this machine and private networks"
     )

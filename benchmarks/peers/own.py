@@ -17,6 +17,7 @@ from evals.vectors import Vectors
 from ibid.embedding.registry import load_embedder
 from ibid.embedding.texts import encoder_text
 from ibid.settings import Settings
+from retrieval.plan import BALANCED
 
 COLLECTION = "peers"
 
@@ -62,5 +63,5 @@ def rankings(asked: QuestionSet, kept: Path, depth: int) -> Mapping[str, list[st
     with scratch(settings) as (parts, kit):
         encoder = parts.encoders.get(settings.embedder)
         filled = fill(parts, COLLECTION, asked, encoder, Vectors(encoder, kept))
-        search = ways.run(kit, filled.collection, "fused", depth)
+        search = ways.run(kit, filled.collection, BALANCED, depth)
         return {one.id: [hit.document for hit in search(one.text)] for one in asked.questions}

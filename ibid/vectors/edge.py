@@ -1,12 +1,10 @@
 """Qdrant Edge: the engine inside this process, one shard in a folder per generation.
 
 A shard belongs to one process. Its calls hold Python's GIL, so searches queue whatever locks there are; the lock of
-each shard only keeps it from being closed under a caller. `optimize()` is never called: it would hold the GIL for
-its whole run, and an exact scan of 100,000 vectors takes 15 ms.
+each shard only keeps it from being closed under a caller. `optimize()` is never called here: it would hold the GIL for
+its whole run. A child process does it on a copy (`edge_compaction`), and until then all vectors are read.
 """
 
-import json
-import os
 import shutil
 import threading
 import uuid
@@ -22,9 +20,19 @@ from ibid.marks import Mark
 from ibid.settings import Settings
 from ibid.vectors import edge_search
 from ibid.vectors.conditions import visible
+from ibid.vectors.edge_compaction import compact
 from ibid.vectors.edge_filters import filter_of
-from ibid.vectors.errors import StoreUnavailable
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE, described, following, loaded, stored
+from ibid.vectors.edge_shards import (
+    MANIFEST,
+    SHARD,
+    Manifest,
+    Shard,
+    clear_unnamed,
+    make_shard,
+    translated,
+    write_manifest,
+)
+from ibid.vectors.layout import DENSE, SPARSE, described, following, loaded, stored
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import (
     Candidate,
@@ -38,11 +46,7 @@ from ibid.vectors.union import sees_nothing
 # An open shard costs 8 threads and a file-backed reserve, so the least recently used are closed.
 MOST_OPEN = 8
 
-_MANIFEST = "generation.json"
-_SHARD = "shard"
 _NEW, _TRASH = ".new-", ".trash-"
-# In kilobytes, and far beyond any shard: nothing is ever optimised on its own.
-_NEVER = 1 << 31
 
 
 class EdgeVectorStore:
@@ -57,7 +61,7 @@ class EdgeVectorStore:
         self._root = root
         self._most_open = most_open
         self._table = threading.Lock()
-        self._shards: dict[str, _Shard] = {}
+        self._shards: dict[str, Shard] = {}
         self._uses = 0
         root.mkdir(parents=True, exist_ok=True)
         self._clear_leftovers()
@@ -73,8 +77,8 @@ class EdgeVectorStore:
             self._expect(generation)
             return []
         seen = filter_of(visible(query.filter))
-        with self._open(generation) as shard:
-            return edge_search.candidates(shard, query, seen)
+        with self._opened(generation) as entry:
+            return edge_search.candidates(entry.open(), query, seen, graph=entry.graph)
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
         """Exact number of points, all or those of one version or document."""
@@ -103,7 +107,7 @@ class EdgeVectorStore:
         return {
             folder.name
             for folder in self._root.iterdir()
-            if is_name(folder.name) and (folder / _MANIFEST).is_file()
+            if is_name(folder.name) and (folder / MANIFEST).is_file()
         }
 
     def create(self, generation: str, dimensions: int) -> None:
@@ -111,13 +115,14 @@ class EdgeVectorStore:
         entry = self._entry(generation)
         with entry.lock:
             if entry.exists():
-                check_same(generation, entry.dimensions(), dimensions)
+                check_same(generation, entry.manifest().dimensions, dimensions)
                 return
             building = self._root / f"{_NEW}{uuid.uuid4().hex}"
-            with _translated(generation):
+            with translated(generation):
                 building.mkdir()
-                _make_shard(building / _SHARD, dimensions)
-                _write_manifest(building / _MANIFEST, dimensions)
+                make_shard(building / SHARD, dimensions)
+                write_manifest(building, Manifest(dimensions))
+                sync_folder(building)
                 if entry.folder.exists():  # without a manifest it is not one of ours that was ever finished
                     self._discard(entry.folder)
                 building.rename(entry.folder)
@@ -128,11 +133,11 @@ class EdgeVectorStore:
         entry = self._expect(generation)
         if not points:
             return
-        check_points(generation, points, entry.dimensions())
-        with _translated(generation):
+        check_points(generation, points, entry.manifest().dimensions)
+        with translated(generation):
             operation = edge.UpdateOperation.upsert_points([_theirs(point) for point in points])
-        with self._open(generation) as shard:
-            shard.update(operation)
+        with self._opened(generation) as entry:
+            entry.update(operation, len(points))
 
     def sync(self, generation: str) -> None:
         """Flush the generation's shard to disk."""
@@ -166,7 +171,7 @@ class EdgeVectorStore:
     ) -> None:
         """Remove points by id, and all of a version, and all of a document, as far as given."""
         operations = []
-        with _translated(generation):
+        with translated(generation):
             if point_ids:
                 operations.append(edge.UpdateOperation.delete_points(list(point_ids)))
         for key, value in (("version_id", version_id), ("document_id", document_id)):
@@ -178,7 +183,9 @@ class EdgeVectorStore:
     def drop(self, generation: str) -> None:
         """Remove the generation's folder, even one that cannot be opened; nothing happens if there is none."""
         entry = self._entry(generation)
-        with entry.lock, _translated(generation):
+        with entry.lock:
+            entry.cancel()
+        with entry.installing, entry.lock, translated(generation):
             entry.close()
             if entry.folder.exists():
                 self._discard(entry.folder)
@@ -186,57 +193,89 @@ class EdgeVectorStore:
     def flush(self) -> None:
         """Flush every open shard, for a backup of the folder."""
         for entry in self._entries():
-            with entry.lock, _translated(entry.folder.name):
+            with entry.lock, translated(entry.folder.name):
                 if entry.engine is not None:
                     entry.engine.flush()
 
     def close(self) -> None:
         """Close every shard, waiting for calls that are in one."""
         for entry in self._entries():
-            with entry.lock, _translated(entry.folder.name):
+            with entry.lock, translated(entry.folder.name):
+                entry.cancel()
                 entry.close()
+
+    def due(self, after: int) -> list[str]:
+        """Generations in use of whose points so many were written or removed since their compaction."""
+        due = []
+        for entry in self._entries():
+            with entry.lock, translated(entry.folder.name):
+                if entry.engine is not None and entry.exists():
+                    moved = abs(entry.engine.info().points_count - entry.manifest().compacted)
+                    due += [entry.folder.name] * (max(moved, entry.changed) >= after)
+        return due
+
+    def compact(self, generation: str) -> bool:
+        """Put a compacted copy in place of the generation's shard, which serves meanwhile; whether that was done.
+
+        It is given up when the generation is dropped, the store closed, or very much is written during it.
+        """
+        entry = self._expect(generation)
+        with translated(generation):
+            return compact(entry, self._root / f"{_NEW}{uuid.uuid4().hex}")
+
+    def stop_compacting(self) -> None:
+        """Give up compactions that are in progress."""
+        for entry in self._entries():
+            with entry.lock:
+                entry.cancel()
 
     def _set_payload(self, generation: str, those: edge.FieldCondition, payload: dict[str, object]) -> None:
         operation = edge.UpdateOperation.set_payload_by_filter(edge.Filter(must=[those]), payload)
         self._write(generation, operation)
 
     def _write(self, generation: str, *operations: edge.UpdateOperation) -> None:
-        with self._open(generation) as shard:
+        with self._opened(generation) as entry:
             for operation in operations:
-                shard.update(operation)
-            shard.flush()
+                entry.update(operation)
+            entry.open().flush()
 
     @contextmanager
     def _open(self, generation: str) -> Iterator[edge.EdgeShard]:
         """The generation's shard, ours until the block ends."""
+        with self._opened(generation) as entry:
+            yield entry.open()
+
+    @contextmanager
+    def _opened(self, generation: str) -> Iterator[Shard]:
+        """The generation's entry with its shard open, ours until the block ends."""
         entry = self._entry(generation)
         with entry.lock:
             if not entry.exists():
                 raise missing(generation)
-            with _translated(generation):
-                shard = entry.open()
+            with translated(generation):
+                entry.open()
                 self._close_surplus(entry)
-                yield shard
+                yield entry
 
-    def _expect(self, generation: str) -> "_Shard":
+    def _expect(self, generation: str) -> Shard:
         entry = self._entry(generation)
         if not entry.exists():
             raise missing(generation)
         return entry
 
-    def _entry(self, generation: str) -> "_Shard":
+    def _entry(self, generation: str) -> Shard:
         """The one entry of this name. It stays for good, so that two threads never hold two locks for one folder."""
         with self._table:
-            entry = self._shards.setdefault(checked(generation), _Shard(self._root / generation))
+            entry = self._shards.setdefault(checked(generation), Shard(self._root / generation))
             self._uses += 1
             entry.last_use = self._uses
             return entry
 
-    def _entries(self) -> list["_Shard"]:
+    def _entries(self) -> list[Shard]:
         with self._table:
             return sorted(self._shards.values(), key=lambda entry: entry.last_use)
 
-    def _close_surplus(self, keep: "_Shard") -> None:
+    def _close_surplus(self, keep: Shard) -> None:
         """Close the least recently used shards that nobody is in, down to the limit."""
         opened = [entry for entry in self._entries() if entry.engine is not None]
         surplus = len(opened) - self._most_open
@@ -257,86 +296,14 @@ class EdgeVectorStore:
 
     def _clear_leftovers(self) -> None:
         for folder in self._root.iterdir():
-            if folder.name.startswith((_NEW, _TRASH)):
+            if folder.name.startswith(_TRASH):
                 shutil.rmtree(folder)
-
-
-class _Shard:
-    """A generation's folder and, while it is open, its engine; everything but `exists` under the lock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lock = threading.RLock()
-        self.engine: edge.EdgeShard | None = None
-        self.last_use = 0
-
-    def exists(self) -> bool:
-        return (self.folder / _MANIFEST).is_file()
-
-    def dimensions(self) -> int:
-        return int(json.loads((self.folder / _MANIFEST).read_text())["dimensions"])
-
-    def open(self) -> edge.EdgeShard:
-        if self.engine is None:
-            self.engine = edge.EdgeShard.load(str(self.folder / _SHARD))
-        return self.engine
-
-    def close(self) -> None:
-        if self.engine is not None:
-            engine, self.engine = self.engine, None
-            engine.flush()
-            engine.close()
-
-
-@contextmanager
-def _translated(generation: str) -> Iterator[None]:
-    """The engine raises nothing more special than `Exception` itself; everything else is not its own and passes."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The vector store could not write to its folder ({error.strerror}). Check the disk and its space."
-        ) from error
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        raise _unavailable(generation, str(error)) from error
-
-
-def _unavailable(generation: str, reason: str) -> StoreUnavailable:
-    if "WouldBlock" in reason:
-        return StoreUnavailable(
-            f"Another process has {generation} open, and only one can. Stop the other `ibid serve` on this data directory."
-        )
-    return StoreUnavailable(
-        f"The vector engine failed on {generation} ({reason}). If it stays so, run `ibid verify`: it rebuilds the vectors."
-    )
-
-
-def _make_shard(folder: Path, dimensions: int) -> None:
-    config = edge.EdgeConfig(
-        vectors={DENSE: edge.EdgeVectorParams(size=dimensions, distance=edge.Distance.Cosine)},
-        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER, vacuum_min_vector_number=_NEVER),
-    )
-    shard = edge.EdgeShard.create(str(folder), config)
-    try:
-        index = edge.UpdateOperation.create_field_index
-        for field in KEYWORDS:
-            shard.update(index(field, edge.PayloadSchemaType.Keyword))
-        for field in NUMBERS:
-            shard.update(index(field, edge.PayloadSchemaType.Float))
-        shard.flush()
-    finally:
-        shard.close()
-
-
-def _write_manifest(path: Path, dimensions: int) -> None:
-    with path.open("w") as file:
-        json.dump({"dimensions": dimensions}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
+            elif folder.name.startswith(
+                _NEW
+            ):  # renamed first: a child that is just dying may still write there
+                self._discard(folder)
+            elif is_name(folder.name):
+                clear_unnamed(folder)
 
 
 def _theirs(point: Point) -> edge.Point:

@@ -107,6 +107,9 @@ class VectorStoreContract:
     # Names of stores that hold threads apart; the client's local mode does not.
     concurrent = True
 
+    def settle(self, store: VectorStore, generation: str) -> None:
+        """What a store needs after changes, so that its BM25 counts each point once."""
+
     @pytest.fixture
     def generation(self, store: VectorStore) -> Iterator[str]:
         name = f"gen_{uuid.uuid4().hex}"
@@ -400,6 +403,7 @@ class VectorStoreContract:
         for each in (reference, store):
             each.upsert(generation, corpus)
             each.supersede(generation, "ver_3", 10.0)
+        self.settle(store, generation)
         for point in corpus[:20]:
             query = make_query(point.dense, words(*point.sparse.indices), candidates=30)
             expected, hits = reference.candidates(generation, query), store.candidates(generation, query)
@@ -456,6 +460,32 @@ class TestEdge(VectorStoreContract):
         found = EdgeVectorStore(tmp_path / "found")
         assert found.count(generation) == 50
         found.close()
+
+
+class Compacting(EdgeVectorStore):
+    """Puts a compacted copy in place as soon as a generation has points; later writes go to that."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._compacted: set[str] = set()
+
+    def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:
+        super().upsert(generation, points, fence=fence)
+        if generation not in self._compacted:
+            self._compacted.add(generation)
+            assert self.compact(generation)
+
+
+class TestCompacted(VectorStoreContract):
+    def settle(self, store, generation):
+        """A point that was changed still counts in its former place for how rare its words are."""
+        assert store.compact(generation)
+
+    @pytest.fixture
+    def store(self, tmp_path: Path):
+        store = Compacting(tmp_path / "vectors")
+        yield store
+        store.close()
 
 
 class TestRemote(VectorStoreContract):
