@@ -11,6 +11,7 @@ from evals.vectors import Vectors
 from ibid import collections, fingerprints, integrity
 from ibid.bootstrap import Parts
 from ibid.clock import new_id, now
+from ibid.db.session import insert_missing
 from ibid.db.tables import (
     Base,
     Blob,
@@ -49,7 +50,8 @@ def shelve(
     recipe = replace(recipe, sparse=replace(recipe.sparse, named=named and recipe.sparse.named))
     with parts.db.begin() as session:
         made = collections.create(session, name=collection, description="", grants=None, recipe=recipe)
-        session.add_all(Embedding(key=key, vector=vector.tobytes()) for key, vector in known.items())
+        stored = [{"key": key, "vector": vector.tobytes()} for key, vector in known.items()]
+        insert_missing(session, Embedding, stored)  # another collection may have the same texts
         blob = Blob(id=new_id("blob"), sha256="", size=0, key="", touched_at=now())
         session.add(blob)
         index = session.get_one(Generation, made.active_generation_id).fingerprint
