@@ -48,6 +48,15 @@ class Row:
     note: str = ""
 
     @property
+    def verdict(self) -> str:
+        """The target, and whether it was met; empty without one."""
+        return (
+            ""
+            if self.target is None
+            else f"{self.target} {'met' if self.target.met(self.value) else 'MISSED'}"
+        )
+
+    @property
     def shown(self) -> str:
         """The value with three digits that count; whole numbers whole."""
         size = abs(self.value)

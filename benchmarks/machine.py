@@ -3,8 +3,10 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import requires, version
 from pathlib import Path
+from typing import Any
 
 import psutil
 from packaging.requirements import Requirement
@@ -25,6 +27,19 @@ def describe() -> dict[str, object]:
         "revision": revision(),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
     }
+
+
+def told(described: Mapping[str, Any]) -> str:
+    """What `describe` gave, as a page says it."""
+    return (
+        f"{described['processor']}, {described['cores']} cores, {described['memory_gib']} GiB, {described['system']}, "
+        f"Python {described['python']}"
+    )
+
+
+def told_revision(described: Mapping[str, Any]) -> str:
+    """The commit, and whether it was all."""
+    return f"{described['revision']}{' with uncommitted changes' if described['uncommitted_changes'] else ''}"
 
 
 def load() -> float:

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import Row, Target
+from benchmarks import machine
+from benchmarks.bench import Row
 from benchmarks.plot import draw
 
 PAGE = """\
@@ -27,6 +28,9 @@ A value with a target says whether it was met on this machine in this run; nothi
 |---|---|
 {packages}
 """
+
+
+QUICK = " A quick run: samples are too small to mean anything."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +71,20 @@ def write(run: Run, root: Path) -> list[Path]:
 
 def markdown(run: Run, plot: str) -> str:
     """The page."""
-    machine = run.machine
     lines = ["| | | value | | target | |", "|---|---|---:|---|---|---|"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in _cells(row))} |" for row in run.rows]
-    quick = " A quick run: samples are too small to mean anything." if run.quick else ""
+    quick = QUICK if run.quick else ""
     return PAGE.format(
         when=run.when,
-        revision=machine["revision"]
-        + (" with uncommitted changes" if machine["uncommitted_changes"] else ""),
-        machine=f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, "
-        f"Python {machine['python']}",
+        revision=machine.told_revision(run.machine),
+        machine=machine.told(run.machine),
         noise=f"The run took {run.seconds:.0f} s; the load of the machine was {run.load_before:g} before it and "
         f"{run.load_after:g} after it.{quick}",
         plot=plot,
         table="\n".join(lines),
-        packages="\n".join(f"| {name} | {version} |" for name, version in machine["packages"].items()),
+        packages="\n".join(f"| {name} | {version} |" for name, version in run.machine["packages"].items()),
     )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return row.measurement, row.name, row.shown, row.unit, _target(row.target, row.value), row.note
-
-
-def _target(target: Target | None, value: float) -> str:
-    return "" if target is None else f"{target} {'met' if target.met(value) else 'MISSED'}"
+    return row.measurement, row.name, row.shown, row.unit, row.verdict, row.note

@@ -74,7 +74,7 @@ class _Set:
         self._bench, self._parts, self._name = bench, parts, name
         asked = shapes.load(DATA / name)
         self._asked = (
-            asked.sample(questions=5, others=0 if asked.kind == "pages" else 20) if bench.quick else asked
+            asked.sample(questions=5, others=20 if asked.kind == "documents" else 0) if bench.quick else asked
         )
         self._filled, self._found = self._search(WHOLE, {FUSED: BALANCED, **LEGS, **STAGES})
         self._without_context = {

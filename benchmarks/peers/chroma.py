@@ -3,6 +3,7 @@
 It neither reads files nor splits texts, so each page is an entry; the encoder reads the first 256 tokens of it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -21,9 +22,10 @@ class ChromaIndex:
 
     def __init__(self, weights: str) -> None:
         self._client = chromadb.Client()
-        self._encoder = SentenceTransformerEmbeddingFunction(model_name=weights)
+        self._weights = Path(weights)
+        encoder = SentenceTransformerEmbeddingFunction(model_name=weights)
         name = f"collection-{next(_numbers)}"  # all clients of a process share one store
-        self._collection = self._client.create_collection(name, embedding_function=self._encoder)
+        self._collection = self._client.create_collection(name, embedding_function=encoder)
         self._texts: dict[str, str] = {}
 
     def add_files(self, files: Sequence[Path]) -> None:
@@ -49,7 +51,7 @@ class ChromaIndex:
 
     def tokens(self) -> int:
         """What the model folder says."""
-        return int(self._encoder._model.get_max_seq_length())  # noqa: SLF001 - it has no public way to the model
+        return int(json.loads((self._weights / "sentence_bert_config.json").read_text())["max_seq_length"])
 
 
 if __name__ == "__main__":

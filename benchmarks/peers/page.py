@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.bench import Row, Target
 from benchmarks.peers.coverage import Coverage
+from benchmarks.report import QUICK
 
 PAGE = """\
 # Beside others
@@ -92,20 +94,17 @@ def targets(systems: Sequence[Measured]) -> list[Row]:
 
 def markdown(run: Run) -> str:
     """The page."""
-    machine = run.machine
     rows = (
-        f"| {row.name} | {row.shown} | {row.unit} | {row.target} {_verdict(row)} | {row.note} |"
+        f"| {row.name} | {row.shown} | {row.unit} | {row.verdict} | {row.note} |"
         for row in targets(run.systems)
     )
     return PAGE.format(
         when=run.when,
-        revision=machine["revision"]
-        + (" with uncommitted changes" if machine["uncommitted_changes"] else ""),
-        machine=f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, "
-        f"Python {machine['python']}",
+        revision=machine.told_revision(run.machine),
+        machine=machine.told(run.machine),
         threads=run.threads,
         seconds=run.seconds,
-        quick=" A quick run: samples are too small to mean anything." if run.quick else "",
+        quick=QUICK if run.quick else "",
         table=table(run.systems),
         targets="\n".join(rows),
         used="\n".join(f"| {one.name} | {one.release} | {one.how} |" for one in run.systems),
@@ -180,7 +179,3 @@ def _unknown(peers: Sequence[Measured], value: Callable[[Measured], float | None
     """Whom Ibid was not compared with: a target met against some is not met against all."""
     names = [peer.name for peer in peers if value(peer) is None]
     return f"; {', '.join(names)} not measured" if names else ""
-
-
-def _verdict(row: Row) -> str:
-    return "met" if row.target is not None and row.target.met(row.value) else "MISSED"

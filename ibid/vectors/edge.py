@@ -298,10 +298,8 @@ class EdgeVectorStore:
         for folder in self._root.iterdir():
             if folder.name.startswith(_TRASH):
                 shutil.rmtree(folder)
-            elif folder.name.startswith(
-                _NEW
-            ):  # renamed first: a child that is just dying may still write there
-                self._discard(folder)
+            elif folder.name.startswith(_NEW):
+                self._discard(folder)  # renamed first: a child that is just dying may still write there
             elif is_name(folder.name):
                 clear_unnamed(folder)
 

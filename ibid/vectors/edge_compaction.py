@@ -60,8 +60,9 @@ class Journal:
         """Give the copy up, at once also where it is waited for."""
         self.cancelled = True
         self._operations.clear()
-        if self.child is not None:
-            self.child.kill()
+        child = self.child  # which the thread that waits for it may forget just now
+        if child is not None:
+            child.kill()
 
     def check(self) -> None:
         """Raise `Stopped` once the copy is given up."""
