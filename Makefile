@@ -13,6 +13,9 @@ PYTHON ?=
 TORCH_INDEX ?=
 # How many test processes run side by side; more than there are cores, since tests often wait for what they started.
 TEST_PROCESSES ?= 3
+# In the order of the folders, which ends with the many short unit tests: sorted by their number of tests, the few
+# long ones would all run last, side by side.
+TEST_ORDER = --dist loadfile --no-loadscope-reorder
 # Further arguments for pytest: make unit ARGS="-k spans -x"
 ARGS ?=
 
@@ -37,7 +40,7 @@ db-upgrade: $(VENV)/run.stamp  ## bring the database of IBID_DATABASE_URL to thi
 ##@ Test
 .PHONY: test
 test: $(VENV)/dev.stamp page  ## every test: contracts, unit, integration, end to end
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n $(TEST_PROCESSES) $(TEST_ORDER) $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/dev.stamp  ## no services and no worker processes: seconds

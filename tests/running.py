@@ -19,6 +19,9 @@ from ibid.db.session import Database
 
 ADMIN_KEY = "test-admin-key-0123456789"
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
+# Seconds after which what is awaited is taken to hang. Far above what anything takes on a busy machine, since no
+# test is about speed.
+PATIENCE = 600.0
 T = TypeVar("T")
 
 
@@ -28,7 +31,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(look: Callable[[], T], *, within: float = 60.0, what: str = "condition") -> T:
+def eventually(look: Callable[[], T], *, within: float = PATIENCE, what: str = "condition") -> T:
     """What `look` gives as soon as it is true."""
     deadline = time.monotonic() + within
     pause = 0.02
@@ -52,7 +55,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         env=without_settings() | {"COLUMNS": "400", **environment},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
         umask=0o022,
         check=False,
     )
@@ -85,7 +88,7 @@ class Server:
                 stderr=output,
             )
         if ready:
-            eventually(self.is_ready, within=120, what="readiness")
+            eventually(self.is_ready, what="readiness")
 
     def command_line(self) -> list[str]:
         """What is started."""
@@ -197,14 +200,18 @@ def upload(client: httpx.Client, collection: str, *files: tuple[str, bytes]) -> 
 
 
 def await_jobs(
-    client: httpx.Client, job_ids: list[str], *, within: float = 180.0
+    client: httpx.Client, job_ids: list[str], *, within: float = PATIENCE
 ) -> dict[str, dict[str, Any]]:
     """The jobs once all have ended."""
+    jobs: dict[str, dict[str, Any]] = {}
 
-    def look() -> dict[str, dict[str, Any]] | None:
-        jobs = {job_id: client.get(f"/v1/jobs/{job_id}").json() for job_id in job_ids}
-        return jobs if all(job["state"] in ENDED for job in jobs.values()) else None
+    def all_ended() -> bool:
+        jobs.update({job_id: client.get(f"/v1/jobs/{job_id}").json() for job_id in job_ids})
+        return all(job["state"] in ENDED for job in jobs.values())
 
-    ended = eventually(look, within=within, what=f"the end of {len(job_ids)} jobs")
-    assert ended is not None
-    return ended
+    try:
+        eventually(all_ended, within=within, what=f"the end of {len(job_ids)} jobs")
+    except TimeoutError as late:
+        late.add_note(f"not ended: {[job for job in jobs.values() if job['state'] not in ENDED]}")
+        raise
+    return jobs

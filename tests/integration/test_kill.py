@@ -99,7 +99,7 @@ def running_jobs(server: Server) -> int:
 def reach_the_middle(server: Server, upload: Uploading) -> None:
     """Come back while the worker is at work and the second half of the series is being uploaded."""
     half = UPLOADS // 2
-    eventually(lambda: len(upload.job_ids) == half and running_jobs(server) > 0, what="half", within=120)
+    eventually(lambda: len(upload.job_ids) == half and running_jobs(server) > 0, what="half")
     upload.second_half.set()
     eventually(lambda: len(upload.job_ids) > half, what="the second half")
 
@@ -126,7 +126,7 @@ class TestKill:
             assert second.unanswered > 0
             assert len(set(job_ids)) == 2 * UPLOADS
             with server.client() as client:
-                jobs = await_jobs(client, job_ids, within=240)
+                jobs = await_jobs(client, job_ids)
                 assert {job["state"] for job in jobs.values()} == {"succeeded"}
                 page = client.get("/v1/collections/reports/documents", params={"limit": 200}).json()
                 names = [entry["name"] for entry in page["data"]]
@@ -143,7 +143,7 @@ class TestKill:
             pid = eventually(server.worker_pid, what="a worker")
             assert pid is not None
             server.kill()
-            eventually(lambda: gone(pid), what="the worker's end", within=30)
+            eventually(lambda: gone(pid), what="the worker's end")
 
     def test_a_second_server_on_the_same_directory_refuses(self, tmp_path: Path) -> None:
         with serving(tmp_path, **QUICK) as server:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from ibid.db.session import Database
 from ibid.db.tables import ChunkRow, Indexing, Version
-from tests.running import ENDED, Server, await_jobs, eventually, new_collection, serving, upload
+from tests.running import ENDED, PATIENCE, Server, await_jobs, eventually, new_collection, serving, upload
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 # made-up texts are, to an encoder of other dimensions that needs no seconds to load.
 OTHER = os.environ.get("IBID_TEST_OTHER_EMBEDDER", "")
 QUESTION = "How much does PerksPlus reimburse?" if OTHER else "How many people does room 3-5 seat?"
-PATIENCE = 3600.0 if OTHER else 240.0
+LONGEST = 3600.0 if OTHER else PATIENCE
 
 
 def text(number: int) -> bytes:
@@ -120,12 +120,12 @@ class TestReindex:
             searching.start()
             reindex = start(client, embedder=OTHER or "hashing")
             to = reindex["to_generation_id"]
-            eventually(lambda: indexed(server, to), what="progress", within=PATIENCE)
+            eventually(lambda: indexed(server, to), what="progress", within=LONGEST)
             added = [upload(client, "rooms", (f"new-{n}.txt", text(100 + n)))[0] for n in range(10)]
             attempt, kept = killed(server, client, reindex["job_id"], to)
             assert 0 < len(kept) < len(corpus)
             jobs = await_jobs(
-                client, [reindex["job_id"], *[entry["job_id"] for entry in added]], within=PATIENCE
+                client, [reindex["job_id"], *[entry["job_id"] for entry in added]], within=LONGEST
             )
             assert {job["state"] for job in jobs.values()} == {"succeeded"}
             assert jobs[reindex["job_id"]]["attempt"] > attempt
@@ -184,7 +184,7 @@ def killed(
         assert job["state"] not in ENDED, job
         return job if job["state"] == "running" else None
 
-    job = eventually(running, what="the reindex at work", within=PATIENCE)
+    job = eventually(running, what="the reindex at work", within=LONGEST)
     server.kill_worker()
     assert job is not None
     assert client.get(f"/v1/jobs/{job_id}").json()["state"] not in ENDED

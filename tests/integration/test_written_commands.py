@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ADMIN_KEY, ENDED, Server, eventually, serving
+from tests.running import ADMIN_KEY, ENDED, PATIENCE, Server, eventually, serving
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -56,7 +56,7 @@ def run(block: str, server: Server) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
