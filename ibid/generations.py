@@ -301,9 +301,11 @@ def check_budget(chunker: ChunkerConfig, longest: int) -> None:
     """Raise `ReindexInvalid` for a chunker whose chunks are impossible, or longer than the encoder reads (tokens)."""
     if chunker.min_tokens > chunker.max_tokens:
         raise ReindexInvalid("chunker needs min_tokens <= max_tokens.", param="chunker")
-    if chunker.max_tokens > longest:
+    most = chunker.fitted(longest).max_tokens
+    if chunker.max_tokens > most:
         raise ReindexInvalid(
-            f"Chunks of {chunker.max_tokens} tokens would be cut: this embedder reads {longest}.",
+            f"Chunks of {chunker.max_tokens} tokens would be cut: this embedder reads {longest}, which holds {most} "
+            "and the headings above them.",
             param="chunker",
         )
 

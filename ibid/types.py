@@ -241,7 +241,7 @@ class JobKind(StrEnum):
     FETCH = "fetch"
 
 
-CHUNKER_REVISION: Final = 3
+CHUNKER_REVISION: Final = 4
 """Raised when the same text would give other chunks, or other headings for them."""
 
 

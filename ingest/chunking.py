@@ -7,23 +7,18 @@ that an edit moves the chunks around it and not those of the rest of the documen
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby
 from typing import Final
 
 from ibid import sentences
 from ibid.types import Chunk, ChunkerConfig, Element, ElementKind, Parsed
+from ingest import headings
+from ingest.headings import HEADINGS, LEFT_OUT, LINE, Columns, CountTokens
 
-CountTokens = Callable[[Sequence[str]], list[int]]
-
-_LEFT_OUT: Final = frozenset({ElementKind.HEADER, ElementKind.FOOTER, ElementKind.HIDDEN})
-_HEADINGS: Final = frozenset({ElementKind.TITLE, ElementKind.HEADING})
 _BY_LINE: Final = frozenset({ElementKind.TABLE, ElementKind.CODE})
-_LINE: Final = re.compile(r"\S[^\n]*")
 _WORD: Final = re.compile(r"\S{1,100}")
-_NAMES_WITHIN: Final = 3
-"""Rows from the top of a table among which the names of its columns are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +49,15 @@ class _Run:
         return sum(unit.tokens for unit in self.units)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The row of a table that names its columns: its words, its end in the text, and its tokens."""
-
-    text: str
-    end: int
-    tokens: int
-
-
 def chunk(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> tuple[Chunk, ...]:
     """The chunks of a document in order; page headers, footers and hidden text are in none, all else is in at least one.
 
     The rows of a table have the row that names its columns as their last heading, if it is not among them.
-    `count_tokens` is called at most twice. A chunk passes `max_tokens` only where it is a single word that does.
+    `count_tokens` is called at most four times. A chunk passes `max_tokens` only where it is a single word that does.
     """
     units = _counted(parsed, config, count_tokens)
-    columns = _columns(units, parsed, config)
+    columns = headings.columns(parsed, config, count_tokens)
+    above = headings.above(parsed, config, count_tokens)
     runs = _merged(list(_runs(units, parsed.elements)), config)
     packing = _with_room(config)
     ranges = [
@@ -80,13 +67,19 @@ def chunk(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> t
             _packed(run, parsed, _beside(run, columns, packing), packing.max_tokens), config
         )
     ]
-    return tuple(_chunk(ordinal, part, parsed, columns) for ordinal, part in enumerate(ranges))
+    return tuple(_chunk(ordinal, part, parsed, above, columns) for ordinal, part in enumerate(ranges))
 
 
-def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed, columns: Mapping[int, _Columns]) -> Chunk:
+def _chunk(
+    ordinal: int,
+    units: Sequence[_Unit],
+    parsed: Parsed,
+    above: Sequence[tuple[str, ...]],
+    columns: Mapping[int, Columns],
+) -> Chunk:
     start, end = units[0].start, units[-1].end
     named = columns.get(units[0].element)
-    body = next((unit for unit in units if parsed.elements[unit.element].kind not in _HEADINGS), units[0])
+    body = next((unit for unit in units if parsed.elements[unit.element].kind not in HEADINGS), units[0])
     return Chunk(
         ordinal=ordinal,
         start=start,
@@ -94,7 +87,7 @@ def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed, columns: Mappin
         text=parsed.text[start:end],
         page=parsed.elements[units[0].element].page,
         heading_path=(
-            *parsed.elements[body.element].heading_path,
+            *above[body.element],
             # The names of the columns stand in the table's first rows; rows further on have them as a heading.
             *((named.text,) if named is not None and start >= named.end else ()),
         ),
@@ -102,33 +95,7 @@ def _chunk(ordinal: int, units: Sequence[_Unit], parsed: Parsed, columns: Mappin
     )
 
 
-def _columns(units: Iterable[_Unit], parsed: Parsed, config: ChunkerConfig) -> dict[int, _Columns]:
-    """The tables whose columns have names, by their element; what a quarter of the budget does not hold is cut."""
-    found: dict[int, _Columns] = {}
-    for index, group in groupby(units, key=lambda unit: unit.element):
-        element = parsed.elements[index]
-        named = _named(parsed.text, element) if element.kind is ElementKind.TABLE else None
-        if named is None:
-            continue
-        text = parsed.text[named.start() : named.end()].strip()
-        tokens = sum(unit.tokens for unit in group if named.start() <= unit.start < named.end())
-        most = max(1, config.max_tokens // 4)
-        if tokens > most:
-            text = text[: max(1, len(text) * most // tokens)].rstrip(" |")
-        found[index] = _Columns(text, named.end(), min(tokens, most))
-    return found
-
-
-def _named(text: str, element: Element) -> re.Match[str] | None:
-    """The first of a table's first rows that fills half of its columns, which passes a title above them."""
-    rows = list(islice(_LINE.finditer(text, element.start, element.end), _NAMES_WITHIN + 1))
-    filled = [sum(map(bool, map(str.strip, row.group().split("|")))) for row in rows]
-    width = max((row.group().count("|") + 1 for row in rows), default=0)
-    named = (row for row, cells in zip(rows[:_NAMES_WITHIN], filled, strict=False) if 2 * cells >= width)
-    return next(named, rows[0]) if len(rows) > 1 else None
-
-
-def _beside(run: _Run, columns: Mapping[int, _Columns], config: ChunkerConfig) -> ChunkerConfig:
+def _beside(run: _Run, columns: Mapping[int, Columns], config: ChunkerConfig) -> ChunkerConfig:
     """The budget that the names of a table's columns leave to its rows."""
     taken = max(
         (columns[index].tokens for index in {u.element for u in run.units} & columns.keys()), default=0
@@ -172,12 +139,12 @@ def _count(text: str, spans: Sequence[tuple[int, int, int]], count_tokens: Count
 def _spans(parsed: Parsed) -> Iterator[tuple[int, int, int]]:
     """Start, end and element of each unit."""
     for index, element in enumerate(parsed.elements):
-        if element.kind in _LEFT_OUT:
+        if element.kind in LEFT_OUT:
             continue
         if element.kind in _BY_LINE:
             found: Iterable[tuple[int, int]] = (
                 (line.start(), line.start() + len(line.group().rstrip()))
-                for line in _LINE.finditer(parsed.text, element.start, element.end)
+                for line in LINE.finditer(parsed.text, element.start, element.end)
             )
         else:
             found = sentences.spans(parsed.text, element.start, element.end)
@@ -212,7 +179,7 @@ def _runs(units: Iterable[_Unit], elements: Sequence[Element]) -> Iterator[_Run]
     run: _Run | None = None
     for index, group in groupby(units, key=lambda unit: unit.element):
         element = elements[index]
-        heading = element.kind in _HEADINGS
+        heading = element.kind in HEADINGS
         if run is not None:
             before = run.units[-1].element
             apart = index != before + 1 or (elements[before].page != element.page and not run.only_headings)
@@ -231,7 +198,7 @@ def _runs(units: Iterable[_Unit], elements: Sequence[Element]) -> Iterator[_Run]
 
 def _begins_anew(before: Element, element: Element) -> bool:
     table = ElementKind.TABLE in {before.kind, element.kind} and before.kind is not element.kind
-    return element.kind in _HEADINGS or table
+    return element.kind in HEADINGS or table
 
 
 def _merged(runs: Sequence[_Run], config: ChunkerConfig) -> list[_Run]:

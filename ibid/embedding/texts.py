@@ -7,10 +7,13 @@ from typing import Final
 
 _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 
+HEADINGS_READ: Final = 2
+"""The nearest headings above a chunk that are indexed with it."""
+
 
 def encoder_text(heading: Sequence[str], text: str) -> str:
     """The two nearest headings above the chunk, then its own words."""
-    return "\n".join([*heading[-2:], text])
+    return "\n".join([*heading[-HEADINGS_READ:], text])
 
 
 def name_words(name: str) -> str:

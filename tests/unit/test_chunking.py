@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ibid.embedding.texts import encoder_text
 from ibid.types import Chunk, ChunkerConfig, ElementKind, Parsed, ParseReport
 from ingest.canonical import TextBuilder
 from ingest.chunking import chunk
@@ -48,7 +49,9 @@ DOCUMENTS = st.lists(
         | st.text(min_size=1, max_size=80)
         | st.lists(st.just("a | b | c"), min_size=1).map("\n".join),
         st.integers(0, 1),
-        st.lists(st.sampled_from("ABC"), max_size=2).map(tuple),
+        st.lists(st.sampled_from(["A", "B", words(9), words(40), "x" * 300, " a  b "]), max_size=3).map(
+            tuple
+        ),
     ),
     max_size=30,
 )
@@ -86,10 +89,43 @@ class TestChunk:
         for made in chunks:
             assert made.tokens <= config.max_tokens or len(made.text.split()) == 1
             assert made.tokens == count([made.text])[0]
+            read = made.tokens + count([encoder_text(made.heading_path, "")])[0]
+            room = config.max_tokens + config.max_tokens // 4
+            assert read <= room or len(made.text.split()) == 1 or config.max_tokens < 8
         if not config.overlap_sentences:
             assert all(a.end <= b.start for a, b in pairwise(chunks))
 
-    def test_counts_tokens_at_most_twice(self):
+    def test_the_first_line_of_a_short_text_stands_above_the_rest(self):
+        texts = [
+            paragraph("On pumps and their repair"),
+            *(paragraph(words(50, f"p{at}x")) for at in range(6)),
+        ]
+        short, long = (
+            chunk(parsed(*texts * times), ChunkerConfig(max_tokens=100), count) for times in (1, 9)
+        )
+        assert [made.heading_path for made in short] == [
+            (),
+            *[("On pumps and their repair",)] * (len(short) - 1),
+        ]
+        assert len(short) > 2
+        assert {made.heading_path for made in long} == {()}
+
+    @pytest.mark.parametrize(
+        "first", [words(90), "A title | with a bar"], ids=["a long first line", "a table"]
+    )
+    def test_nothing_else_at_the_beginning_stands_above_the_rest(self, first: str):
+        kind = ElementKind.TABLE if "|" in first else ElementKind.PARAGRAPH
+        texts = [(kind, first, None, ()), *(paragraph(words(50, f"p{at}x")) for at in range(6))]
+        assert {made.heading_path for made in chunk(parsed(*texts), ChunkerConfig(), count)} == {()}
+
+    def test_long_headings_leave_the_chunk_its_room(self):
+        near, far = words(12, "near"), words(30, "far")
+        made = chunk(
+            parsed(paragraph(words(70), None, "Top", far, near)), ChunkerConfig(max_tokens=80), count
+        )
+        assert made[0].heading_path == ("Top", " ".join(far.split()[:8]), near)
+
+    def test_counts_tokens_in_few_calls(self):
         calls = []
 
         def counting(texts):
@@ -100,7 +136,7 @@ class TestChunk:
         chunk(document, ChunkerConfig(max_tokens=50, min_tokens=10), counting)
         # Sentences of more than a thousand characters are cut before they are counted, each of these in three.
         assert calls[0] == 60
-        assert len(calls) == 2
+        assert len(calls) <= 4
 
     def test_a_document_of_nothing(self):
         assert chunk(Parsed("", (), (), ParseReport("p")), ChunkerConfig(), count) == ()
