@@ -54,6 +54,6 @@ def _turned(written: str) -> tuple[str, float]:
     if knob not in _KNOBS:
         raise WayUnknown(f"A plan has no {knob!r}; it has {', '.join(_KNOBS)}.")
     try:
-        return knob, _KNOBS[knob](value)
+        return knob, bool(int(value)) if _KNOBS[knob] is bool else _KNOBS[knob](value)
     except ValueError as error:
         raise WayUnknown(f"{value!r} is no value for {knob}.") from error

@@ -15,8 +15,11 @@ from ibid.layout import decode_report
 from ibid.types import Hit, Scope
 from ibid.vectors.port import Candidate
 from retrieval import fusion, quotes
+from retrieval.analysis import holds
 from retrieval.kit import Kit
+from retrieval.plan import Plan
 from retrieval.questions import cleaned
+from retrieval.refining import words_around
 from retrieval.search import Asked, Target, check_as_of, query_of, search, target_of
 
 LOOKED_THROUGH: Final = 10_000
@@ -38,8 +41,11 @@ class Stage(StrEnum):
     NOT_LIVE = "not_live"
     ACCESS = "access"
     FILTER = "filter"
+    QUOTED = "quoted"
     CANDIDATES = "candidates"
     FUSION = "fusion"
+    DIVERSITY = "diversity"
+    BUDGET = "budget"
     SHOWN = "shown"
 
 
@@ -93,17 +99,20 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
         explained = lost.before_the_search()
     if explained is not None:
         return explained
-    hits = search(
-        kit,
-        asked.scope,
-        target.collection_id,
-        asked.question,
-        asked.limit,
-        document_ids=asked.document_ids,
-        filters=asked.filters,
-        plan=asked.plan,
-    ).hits
-    return _in_the_search(kit, asked, target, lost.so_far, lost.spans, hits)
+
+    def found(plan: Plan) -> tuple[Hit, ...]:
+        return search(
+            kit,
+            asked.scope,
+            target.collection_id,
+            asked.question,
+            asked.limit,
+            document_ids=asked.document_ids,
+            filters=asked.filters,
+            plan=plan,
+        ).hits
+
+    return _in_the_search(kit, asked, target, lost.so_far, lost.spans, found)
 
 
 class _Lost:
@@ -129,6 +138,7 @@ class _Lost:
             self._parsed_and_kept,
             self._visible,
             self._let_through,
+            self._quoted,
         )
         return next((lost for stage in stages if (lost := stage()) is not None), None)
 
@@ -235,6 +245,19 @@ class _Lost:
             "GET /v1/documents/{id} shows them; text, numbers and booleans are never equal to each other.",
         )
 
+    def _quoted(self) -> Explanation | None:
+        phrases = self._asked.analysis.phrases
+        if not (self._asked.plan.quoted and phrases):
+            return None
+        for row in self._session.scalars(select(ChunkRow).where(ChunkRow.id.in_(self.so_far.chunk_ids))):
+            if holds(phrases, words_around(self._document.name, row.heading, row.text)):
+                return None
+        return self._at(
+            Stage.QUOTED,
+            "The question has words in quotation marks that no passage of it holds as they stand there.",
+            "Leave out the quotation marks, or turn the knob `quoted` off.",
+        )
+
 
 def _in_the_search(
     kit: Kit,
@@ -242,9 +265,10 @@ def _in_the_search(
     target: Target,
     so_far: Explanation,
     spans: Sequence[tuple[str, int, int]],
-    hits: Sequence[Hit],
+    found: Callable[[Plan], Sequence[Hit]],
 ) -> Explanation:
-    """The stages of the search itself."""
+    """The stages of the search itself; `found` is what it finds by a plan."""
+    hits = found(asked.plan)
     query = query_of(kit, asked, target)
     wanted = set(so_far.chunk_ids)
     ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), asked.plan)
@@ -254,7 +278,7 @@ def _in_the_search(
         dense_rank=_rank(many, wanted, lambda each: each.dense),
         sparse_rank=_rank(many, wanted, lambda each: each.sparse),
         fused_rank=next((n for n, each in enumerate(ranked, 1) if each.candidate.id in wanted), None),
-        passage_rank=next((n for n, hit in enumerate(hits, 1) if _shows(hit, spans)), None),
+        passage_rank=_among(hits, spans),
     )
     if known.passage_rank is not None:
         return replace(
@@ -266,6 +290,21 @@ def _in_the_search(
             stage=Stage.CANDIDATES,
             reason=f"Neither leg has it among its best {asked.plan.candidates}.",
             advice=_nearer(split=known.split),
+        )
+    unbounded = replace(asked.plan, max_tokens=0)
+    if asked.plan.max_tokens and _among(found(unbounded), spans):
+        return replace(
+            known,
+            stage=Stage.BUDGET,
+            reason=f"The passages before it fill the {asked.plan.max_tokens} tokens that all may have together.",
+            advice="Allow more tokens (`max_tokens`).",
+        )
+    if asked.plan.diversity and _among(found(replace(unbounded, diversity=0.0)), spans):
+        return replace(
+            known,
+            stage=Stage.DIVERSITY,
+            reason="It is too much like passages that are shown.",
+            advice="Ask for less diversity, or for more passages (`limit`).",
         )
     return replace(
         known,
@@ -290,6 +329,11 @@ def _rank(
         return None
     better = sum((value := score(each)) is not None and value > max(mine) for each in many)
     return better + 1 if better < LOOKED_THROUGH else None
+
+
+def _among(hits: Sequence[Hit], spans: Sequence[tuple[str, int, int]]) -> int | None:
+    """The place of the first that shows one of the spans, from 1."""
+    return next((n for n, hit in enumerate(hits, 1) if _shows(hit, spans)), None)
 
 
 def _shows(hit: Hit, spans: Sequence[tuple[str, int, int]]) -> bool:

@@ -5,7 +5,7 @@ Comparison is one-sided: every fact of the sentence must be in its evidence; the
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ibid.terms import is_stop_word, stem, terms, words
 from retrieval.quotes import fold
@@ -70,6 +70,18 @@ _BEGINS: Final = re.compile(r"(?:^|[.!?:|•\n])[\s\"'(\[]*\Z")
 _NAME: Final = re.compile(r"[^\W\d_][\w'\u2019&.-]*[^\W_]|[^\W\d_]")
 
 
+class Date(NamedTuple):
+    """What is said of a day; None for what is not said."""
+
+    year: int | None
+    month: int
+    day: int | None
+
+    def agrees(self, shown: "Date") -> bool:
+        """Whether the other says all that this one does, and the same."""
+        return all(one is None or one == other for one, other in zip(self, shown, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Numeral:
     """A number in plain digits with its unit: a currency sign, `%`, or nothing."""
@@ -91,7 +103,7 @@ def disagreements(sentence: str, evidence: str, names: str = "") -> tuple[str, .
     said_dates, said_rest = dates(said)
     shown_dates, shown_rest = dates(shown)
     wrong = []
-    if any(not any(_agrees(date, other) for other in shown_dates) for date in said_dates):
+    if any(not any(date.agrees(other) for other in shown_dates) for date in said_dates):
         wrong.append("date")
     known = numerals(shown_rest)
     if not all(number.within(known) for number in numerals(said_rest, ones=False)):
@@ -103,14 +115,14 @@ def disagreements(sentence: str, evidence: str, names: str = "") -> tuple[str, .
     return tuple(wrong)
 
 
-def dates(text: str) -> tuple[set[tuple[int | None, int, int | None]], str]:
-    """Dates as (year, month, day) with None for what is not said, and the text without them."""
-    found = set()
+def dates(text: str) -> tuple[set[Date], str]:
+    """Dates of a text, and the text without them."""
+    found: set[Date] = set()
     for pattern in _DATES:
         for match in pattern.finditer(text):
             parts = match.groupdict()
             month = int(parts["number"]) if parts.get("number") else _MONTHS[match["month"].casefold()]
-            found.add((_whole(parts.get("year")), month, _whole(parts.get("day"))))
+            found.add(Date(_whole(parts.get("year")), month, _whole(parts.get("day"))))
         text = pattern.sub(" ", text)
     return found, text
 
@@ -166,10 +178,6 @@ def coverage(sentence: str, evidence: str) -> float:
     """The share of the sentence's distinct terms that the evidence holds, 0 to 1; 1 when it has none."""
     said = set(terms(sentence))
     return len(said & set(terms(evidence))) / len(said) if said else 1.0
-
-
-def _agrees(said: tuple[int | None, int, int | None], shown: tuple[int | None, int, int | None]) -> bool:
-    return all(one is None or one == other for one, other in zip(said, shown, strict=True))
 
 
 def _whole(digits: str | None) -> int | None:

@@ -22,10 +22,12 @@ APART: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A chunk that a search found, and its place among those of its version."""
+    """A chunk that a search found, its place among those of its version, its tokens, and under which key its vector is."""
 
     hit: Hit
     ordinal: int
+    tokens: int
+    embedding_key: str
 
 
 def places(found: Iterable[Found], limit: int, longest: int) -> list[list[Found]]:

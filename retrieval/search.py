@@ -4,7 +4,7 @@ The engine proposes candidates under the scope's filter; SQL confirms each of th
 sees it. A search reads one generation from beginning to end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -22,8 +22,9 @@ from ibid.errors import Gone, Invalid, Unavailable
 from ibid.filters import Filter
 from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
-from ibid.vectors.port import HybridQuery, PointFilter
-from retrieval import fusion, passages
+from ibid.vectors.port import Candidate, HybridQuery, PointFilter
+from retrieval import fusion, passages, refining
+from retrieval.analysis import Analysis, analysed
 from retrieval.fusion import Ranked
 from retrieval.kit import Kit
 from retrieval.passages import Found
@@ -64,6 +65,7 @@ class SearchResult:
     generation_id: str
     encoder: str
     plan: Plan
+    analysis: Analysis
     timings: dict[str, float]
 
 
@@ -87,6 +89,11 @@ class Asked:
     document_ids: frozenset[str] | None
     filters: Filter | None
     plan: Plan
+
+    @property
+    def analysis(self) -> Analysis:
+        """What the question says of words that must be found."""
+        return analysed(self.question)
 
 
 @dataclass(slots=True)
@@ -135,7 +142,13 @@ def search(
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
     return SearchResult(
-        hits, target.collection_id, target.generation_id, target.recipe.embedder, plan, watch.spent
+        hits,
+        target.collection_id,
+        target.generation_id,
+        target.recipe.embedder,
+        plan,
+        asked.analysis,
+        watch.spent,
     )
 
 
@@ -203,11 +216,23 @@ def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit,
         with watch.step("fusion"):
             ranked = fusion.fused(candidates, asked.plan)
         with watch.step("check"), kit.db.read() as session:
-            found = _confirmed(session, asked, target, ranked)
-            made = passages.places(found, asked.limit, asked.plan.passage_chunks)
-            if len(made) == asked.limit or len(candidates) < query.candidates:
-                return passages.whole(session, made)
+            confirmed = _confirmed(session, asked, target, ranked)
+            found = refining.exact(confirmed, asked.analysis, asked.plan, asked.limit)
+            made = passages.places(found, _looked_at(asked), asked.plan.passage_chunks)
+            if len(made) >= asked.limit or _seen_enough(candidates, query, asked):
+                return passages.whole(session, refining.chosen(session, made, asked.plan, asked.limit))
         query = replace(query, candidates=query.candidates * GROWTH)
+
+
+def _looked_at(asked: Asked) -> int:
+    """Passages of which those shown are chosen."""
+    return asked.limit * (refining.POOL if asked.plan.diversity else 1)
+
+
+def _seen_enough(candidates: Sequence[Candidate], query: HybridQuery, asked: Asked) -> bool:
+    """Whether the engine has no more; or whether, among so many, quoted words would have been found."""
+    quoted = asked.plan.quoted and asked.analysis.phrases
+    return len(candidates) < query.candidates or bool(quoted and query.candidates >= refining.QUOTED_AMONG)
 
 
 def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:
@@ -234,7 +259,8 @@ def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Rank
         for each in some:
             if each.candidate.id in seen:
                 chunk, version, document = seen[each.candidate.id]
-                yield Found(_hit(each, chunk, version, document), chunk.ordinal)
+                hit = _hit(each, chunk, version, document)
+                yield Found(hit, chunk.ordinal, chunk.tokens, chunk.embedding_key)
 
 
 def _portions(ranked: list[Ranked], first: int) -> Iterator[list[Ranked]]:

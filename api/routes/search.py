@@ -42,9 +42,22 @@ class Knobs(models.Request):
     nearby_weight: Annotated[
         float | None, Field(ge=0, le=1, description="how much the better of its neighbours adds to a chunk")
     ] = None
+    exact_weight: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="how much the question's identifiers, numbers and dates in it add"),
+    ] = None
+    quoted: Annotated[
+        bool | None, Field(description="whether a passage must hold what the question has in quotation marks")
+    ] = None
     passage_chunks: Annotated[int | None, Field(ge=1, le=20, description="chunks in a passage at most")] = (
         None
     )
+    diversity: Annotated[
+        float | None, Field(ge=0, le=1, description="how much a passage loses for being like one before it")
+    ] = None
+    max_tokens: Annotated[
+        int | None, Field(ge=0, le=100_000, description="of all passages together; 0 for no bound")
+    ] = None
 
 
 class Query(models.Request):
@@ -87,7 +100,35 @@ class PlanView(models.Response):
     candidates: int
     dense_weight: float
     nearby_weight: float
+    exact_weight: float
+    quoted: bool
     passage_chunks: int
+    diversity: float
+    max_tokens: int
+
+
+class NumberView(models.Response):
+    """A number in plain digits, with a currency sign, `%`, or nothing."""
+
+    value: str
+    unit: str
+
+
+class DateView(models.Response):
+    """A date; null for what is not said of it."""
+
+    year: int | None
+    month: int
+    day: int | None
+
+
+class AnalysisView(models.Response):
+    """What the question says that is either there or not; phrases are what it has in quotation marks."""
+
+    phrases: list[str]
+    identifiers: list[str]
+    numbers: list[NumberView]
+    dates: list[DateView]
 
 
 class Found(models.Response):
@@ -97,6 +138,7 @@ class Found(models.Response):
     collection_id: str
     generation_id: str
     plan: PlanView
+    analysis: AnalysisView
     timings: dict[str, float]
 
 

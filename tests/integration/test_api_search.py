@@ -51,6 +51,25 @@ def test_the_plan_is_shown_with_the_knobs_that_were_turned(door: Door) -> None:
     assert searched(door, preset="fast")["plan"]["passage_chunks"] == 1
 
 
+def test_what_a_question_says_exactly_is_shown_and_quoted_words_must_be_there(door: Door) -> None:
+    asked = 'Does "the canteen opens at" 8 on 3 May in room B-12?'
+    found = searched(door, query=asked)
+    assert found["analysis"] == {
+        "phrases": ["the canteen opens at"],
+        "identifiers": ["b-12"],
+        "numbers": [{"value": "8", "unit": ""}],
+        "dates": [{"year": None, "month": 5, "day": 3}],
+    }
+    assert {hit["document"] for hit in found["hits"]} == {"canteen.txt"}
+    assert len(searched(door, query=asked, knobs={"quoted": False})["hits"]) > 1
+    reply = why(door, "leave.txt", query=asked)
+    assert reply.json()["stage"] == "quoted"
+
+
+def test_passages_fit_the_budget_that_is_asked_for(door: Door) -> None:
+    assert len(searched(door, knobs={"max_tokens": 1})["hits"]) == 1
+
+
 @pytest.mark.parametrize(
     "knobs",
     [{"candidates": 0}, {"candidates": 1001}, {"dense_weight": 1.1}, {"nearby_weight": -1}, {"colour": 1}],

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from ibid import collections, documents, fingerprints, generations
 from ibid.chat.registry import ChatModels
 from ibid.clock import new_id, now
-from ibid.db.session import Database
+from ibid.db.session import Database, insert_missing
 from ibid.db.tables import (
     Base,
     Blob,
@@ -18,6 +18,7 @@ from ibid.db.tables import (
     Collection,
     Document,
     DocumentGrant,
+    Embedding,
     Generation,
     Indexing,
     Parse,
@@ -164,6 +165,7 @@ class Shelf:
             found = list(PARAGRAPH.finditer(text))
             for ordinal, match in enumerate(found):
                 chunk_id = fingerprints.point_id(generation_id, version_id, ordinal)
+                key = fingerprints.embedding_key(recipe.embedder_fingerprint, match.group())
                 session.add(
                     ChunkRow(
                         id=chunk_id,
@@ -176,10 +178,11 @@ class Shelf:
                         heading=[],
                         tokens=len(match.group().split()),
                         text=match.group(),
-                        embedding_key="",
+                        embedding_key=key,
                     )
                 )
                 dense = self.encoder.encode([match.group()])[0]
+                insert_missing(session, Embedding, [{"key": key, "vector": dense.tobytes()}])
                 words = Bm25(recipe.sparse).document(match.group())
                 points.append(Point(chunk_id, dense, words, payload, ordinal, len(found)))
             session.add(

@@ -132,6 +132,38 @@ def test_fusion(shelf: Shelf):
     assert "candidate 9 of 9" in found.reason
 
 
+def test_quoted(shelf: Shelf):
+    tides = shelf.add("tides.txt", TIDES)
+    for phrase, stage in (("tide turns twice", Stage.SHOWN), ("tide turns thrice", Stage.QUOTED)):
+        found = why(shelf, Expected(tides), question=f'When does the "{phrase}"?')
+        assert found.stage is stage
+    plan = Plan(quoted=False)
+    assert why(shelf, Expected(tides), question='Is it "thrice"?', plan=plan).stage is Stage.SHOWN
+
+
+def test_budget(shelf: Shelf):
+    for n in range(3):
+        shelf.add(f"tide {n}", "When does the tide turn? The tide turns at noon.")  # ten tokens here
+    other = shelf.add("other", "The tide turns the ship.")
+    shelf.add("bread", "Flour and salt.")
+    for most, stage in ((0, Stage.SHOWN), (35, Stage.SHOWN), (34, Stage.BUDGET)):
+        assert why(shelf, Expected(other), limit=4, plan=Plan(max_tokens=most)).stage is stage
+
+
+def test_diversity(shelf: Shelf):
+    twins = [shelf.add(f"twin {n}", "The tide turns twice a day.") for n in range(2)]
+    other = shelf.add("other", "The tide table is printed once a year.")
+    stages = {
+        id_: [why(shelf, Expected(id_), limit=2, plan=Plan(diversity=much)).stage for much in (0.0, 0.9)]
+        for id_ in (*twins, other)
+    }
+    assert sorted(stages[twin] for twin in twins) == [
+        [Stage.SHOWN, Stage.DIVERSITY],
+        [Stage.SHOWN, Stage.SHOWN],
+    ]
+    assert stages[other] == [Stage.FUSION, Stage.SHOWN]
+
+
 def test_a_page_and_a_sentence_are_one_too_many(shelf: Shelf):
     tides = shelf.add("tides.txt", TIDES)
     with pytest.raises(ExpectedInvalid):

@@ -14,7 +14,7 @@ from tests.unit.shelf import ADMIN, Shelf
 
 def chunk(ordinal: int, start: int, end: int, *, version: str = "ver_1", page: int | None = None) -> Found:
     hit = Hit("doc", "d", version, 1, "gen", f"c{start}", "", start, end, page, (), 1.0, Legs(1.0, None))
-    return Found(hit, ordinal)
+    return Found(hit, ordinal, 1, "")
 
 
 FIRST = chunk(0, 0, 10)

@@ -76,6 +76,57 @@ class TestSearch:
         shelf.add("tides.txt", TIDES)
         assert search(shelf.kit, ADMIN, "shelf", "tide", 5, document_ids=[]).hits == ()
 
+    def test_quoted_words_must_be_there(self, shelf: Shelf):
+        for n in range(40):
+            shelf.add(f"note {n}", f"Note {n} on tide and turn and twice. The turn, twice.")
+        tides = shelf.add("tides.txt", TIDES)
+        question = 'Which note says "tide  turns TWICE"?'
+        found = search(shelf.kit, ADMIN, "shelf", question, 5, plan=Plan(candidates=3))
+        assert [hit.document_id for hit in found.hits] == [tides]
+        assert found.analysis.phrases == ("tide turns TWICE",)
+        free = search(shelf.kit, ADMIN, "shelf", question, 5, plan=Plan(quoted=False))
+        assert len(free.hits) == 5
+        none = search(shelf.kit, ADMIN, "shelf", 'Who said "nothing of the kind"?', 5)
+        assert none.hits == ()
+
+    def test_the_name_of_a_document_may_be_quoted(self, shelf: Shelf):
+        bread = shelf.add("Bread handbook.txt", BREAD)
+        shelf.add("tides.txt", TIDES)
+        hits = search(shelf.kit, ADMIN, "shelf", 'flour in the "bread handbook"', 5).hits
+        assert {hit.document_id for hit in hits} == {bread}
+
+    def test_identifiers_numbers_and_dates_may_count_more(self, shelf: Shelf):
+        for n in range(1, 9):
+            shelf.add(f"order {n}", f"Order AB-{n} of 30 buckets was delivered on {n} May 2024.")
+        question = "When were the 30 buckets of order AB-7 delivered, on 7 May 2024?"
+        plain, exact = (
+            search(shelf.kit, ADMIN, "shelf", question, 8, plan=Plan(exact_weight=weight)).hits
+            for weight in (0.0, 1.0)
+        )
+        assert exact[0].document == "order 7"
+        assert exact[0].score > exact[1].score + 0.2
+        assert {hit.document for hit in plain} == {hit.document for hit in exact}
+
+    def test_different_passages_come_before_like_ones(self, shelf: Shelf):
+        for n in range(4):
+            shelf.add(f"twin {n}", "The tide turns twice a day.")
+        shelf.add("other", "The tide table is printed once a year.")
+        question = "When does the tide turn?"
+        alike, different = (
+            [hit.document for hit in search(shelf.kit, ADMIN, "shelf", question, 2, plan=plan).hits]
+            for plan in (Plan(), Plan(diversity=0.9))
+        )
+        assert "other" not in alike
+        assert different[0] == alike[0]
+        assert different[1] == "other"
+
+    def test_passages_fit_a_budget(self, shelf: Shelf):
+        for n in range(6):
+            shelf.add(f"note {n}", f"The tide turns at {n} o'clock.")  # six tokens here
+        for budget, shown in ((0, 6), (1, 1), (12, 2), (17, 2), (18, 3)):
+            hits = search(shelf.kit, ADMIN, "shelf", "tide", 10, plan=Plan(max_tokens=budget)).hits
+            assert len(hits) == shown
+
     def test_refuses_an_encoder_that_changed(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
         shelf.add("tides.txt", TIDES)
         monkeypatch.setattr(type(shelf.encoder), "fingerprint", "another")

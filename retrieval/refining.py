@@ -1,0 +1,91 @@
+"""What follows the fusion once SQL has given the words: quoted ones must be there, exact ones may count more, and of
+the passages those may be chosen that differ, as many as fit a budget.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Final
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ibid.db.tables import Embedding
+from ibid.types import Hit
+from retrieval.analysis import Analysis, holds, shared
+from retrieval.passages import Found
+from retrieval.plan import Plan
+
+POOL: Final = 4
+"""So many times as many as are shown are looked at by stages that change the order."""
+QUOTED_AMONG: Final = 1600
+"""Candidates of each leg among which quoted words are looked for at least."""
+
+
+def exact(found: Iterator[Found], asked: Analysis, plan: Plan, limit: int) -> Iterator[Found]:
+    """Those that hold what was quoted; of the best, those with what else was said exactly come first, as the plan says."""
+    if plan.quoted and asked.phrases:
+        found = (each for each in found if holds(asked.phrases, _words(each.hit)))
+    if not (plan.exact_weight and asked.exact):
+        return found
+    best = [_weighed(each, asked, plan) for each in islice(found, limit * POOL)]
+    return chain(sorted(best, key=lambda each: (-each.hit.score, each.hit.chunk_id)), found)
+
+
+def chosen(
+    session: Session, places: Sequence[Sequence[Found]], plan: Plan, limit: int
+) -> list[Sequence[Found]]:
+    """At most `limit` of the passages, which are best first."""
+    shown = _different(session, places, plan, limit) if plan.diversity else list(places[:limit])
+    return _fitting(shown, plan.max_tokens) if plan.max_tokens else shown
+
+
+def words_around(document: str, heading: Iterable[str], text: str) -> str:
+    """The words of a chunk, of the headings above it and of its document's name."""
+    return "\n".join([document, *heading, text])
+
+
+def _words(hit: Hit) -> str:
+    return words_around(hit.document, hit.heading, hit.text)
+
+
+def _weighed(found: Found, asked: Analysis, plan: Plan) -> Found:
+    score = found.hit.score + plan.exact_weight * shared(asked, _words(found.hit))
+    return replace(found, hit=replace(found.hit, score=score / (1 + plan.exact_weight)))
+
+
+def _different(
+    session: Session, places: Sequence[Sequence[Found]], plan: Plan, limit: int
+) -> list[Sequence[Found]]:
+    """Maximal marginal relevance (Carbonell and Goldstein, 1998): good ones first that are unlike those before them."""
+    vectors = _vectors(session, [place[0].embedding_key for place in places])
+    scores = np.array([place[0].hit.score for place in places])
+    left = list(range(len(places)))
+    nearest = np.zeros(len(places))
+    shown: list[Sequence[Found]] = []
+    while left and len(shown) < limit:
+        gain = (1 - plan.diversity) * scores - plan.diversity * nearest
+        at = max(left, key=lambda index: (gain[index], -index))
+        left.remove(at)
+        shown.append(places[at])
+        nearest = np.maximum(nearest, vectors @ vectors[at])
+    return shown
+
+
+def _vectors(session: Session, keys: Sequence[str]) -> np.ndarray:
+    """Unit vectors of the texts, shape (len(keys), dimensions); zero for one that was purged since."""
+    rows = session.execute(select(Embedding.key, Embedding.vector).where(Embedding.key.in_(keys))).all()
+    known = {key: np.frombuffer(vector, np.float32) for key, vector in rows}
+    none = np.zeros(max((len(vector) for vector in known.values()), default=1), np.float32)
+    return np.stack([known.get(key, none) for key in keys]) if keys else np.zeros((0, 1), np.float32)
+
+
+def _fitting(places: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
+    """The first that have `most` tokens together, and the best one however long it is."""
+    spent = 0
+    for at, place in enumerate(places):
+        spent += sum(found.tokens for found in place)
+        if at and spent > most:
+            return list(places[:at])
+    return list(places)
