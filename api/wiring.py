@@ -17,6 +17,7 @@ from ibid import access, sample
 from ibid.bootstrap import Parts, open_parts
 from ibid.chat.registry import ChatModels
 from ibid.db.tables import Collection, Generation
+from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
 from ibid.types import Scope
@@ -96,6 +97,8 @@ class Readiness:
     def _try(self) -> None:
         encoder = self._parts.encoders.get(self._parts.settings.embedder)
         encoder.encode_query("ready")
+        if self._kit.reranker is not None:
+            self._kit.reranker.scores("ready", ["ready"])
         # A collection made with another encoder may lack it, which is no reason to hold back all others.
         usable = (
             select(Collection.id)
@@ -123,7 +126,14 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
     """All of it for the length of the block. Parts that were given are left open: they belong to the caller."""
     own = parts or open_parts(settings)
     models = ChatModels(lambda: own.encoders.get(settings.embedder))
-    kit = Kit(db=own.db, vectors=own.store, encoders=own.encoders, models=models, settings=settings)
+    kit = Kit(
+        db=own.db,
+        vectors=own.store,
+        encoders=own.encoders,
+        models=models,
+        settings=settings,
+        reranker=CrossEncoderReranker.from_settings(settings),
+    )
     made = Wiring(
         parts=own,
         kit=kit,

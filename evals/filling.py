@@ -15,6 +15,7 @@ from evals.shelf import Cut, shelve
 from evals.vectors import Vectors
 from ibid.bootstrap import Parts, open_parts
 from ibid.chat.registry import ChatModels
+from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.embedding.port import Embedder
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
@@ -73,7 +74,8 @@ def scratch(settings: Settings) -> Iterator[tuple[Parts, Kit]]:
 def kit_of(parts: Parts) -> Kit:
     """What searches work with."""
     models = ChatModels(lambda: parts.encoders.get(parts.settings.embedder))
-    return Kit(parts.db, parts.store, parts.encoders, models, parts.settings)
+    reranker = CrossEncoderReranker.from_settings(parts.settings)
+    return Kit(parts.db, parts.store, parts.encoders, models, parts.settings, reranker)
 
 
 def fill(

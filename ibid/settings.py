@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         gt=0,
         description="threads for a question; more are worth it for larger encoders than the bundled one",
     )
+    reranker: str = Field(
+        "", description="a cross-encoder, by folder or hub name, for the preset `thorough`; empty: none"
+    )
     chat_model: str = Field(
         "extractive", description="the model that answers, unless a question names another"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,6 +44,7 @@ class Stage(StrEnum):
     QUOTED = "quoted"
     CANDIDATES = "candidates"
     FUSION = "fusion"
+    RERANKING = "reranking"
     DIVERSITY = "diversity"
     BUDGET = "budget"
     SHOWN = "shown"
@@ -78,6 +79,29 @@ class Explanation:
     sparse_rank: int | None = None
     fused_rank: int | None = None
     passage_rank: int | None = None
+
+
+_OPTIONAL: Final[tuple[tuple[Stage, dict[str, Any], str, str], ...]] = (
+    (
+        Stage.BUDGET,
+        {"max_tokens": 0},
+        "The passages before it fill the tokens that all may have together.",
+        "Allow more tokens (`max_tokens`).",
+    ),
+    (
+        Stage.DIVERSITY,
+        {"diversity": 0},
+        "It is too much like passages that are shown.",
+        "Ask for less diversity, or for more passages (`limit`).",
+    ),
+    (
+        Stage.RERANKING,
+        {"rerank": 0},
+        "The reranker has put others above it.",
+        "Give the reranker less weight (`rerank_weight`), or leave it out (`rerank`: 0).",
+    ),
+)
+"""Stages that a plan may do without, the last first: what turns each off, the reason and the advice."""
 
 
 def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected: Expected) -> Explanation:
@@ -291,27 +315,30 @@ def _in_the_search(
             reason=f"Neither leg has it among its best {asked.plan.candidates}.",
             advice=_nearer(split=known.split),
         )
-    unbounded = replace(asked.plan, max_tokens=0)
-    if asked.plan.max_tokens and _among(found(unbounded), spans):
-        return replace(
-            known,
-            stage=Stage.BUDGET,
-            reason=f"The passages before it fill the {asked.plan.max_tokens} tokens that all may have together.",
-            advice="Allow more tokens (`max_tokens`).",
-        )
-    if asked.plan.diversity and _among(found(replace(unbounded, diversity=0.0)), spans):
-        return replace(
-            known,
-            stage=Stage.DIVERSITY,
-            reason="It is too much like passages that are shown.",
-            advice="Ask for less diversity, or for more passages (`limit`).",
-        )
+    lost = _left_out(known, asked.plan, spans, found)
+    if lost is not None:
+        return lost
     return replace(
         known,
         stage=Stage.FUSION,
         reason=f"It is candidate {known.fused_rank} of {len(ranked)}, and the passages above it fill the {asked.limit} shown.",
         advice=f"Ask for more passages (`limit`), or more exactly. {_nearer(split=known.split)}",
     )
+
+
+def _left_out(
+    known: Explanation,
+    plan: Plan,
+    spans: Sequence[tuple[str, int, int]],
+    found: Callable[[Plan], Sequence[Hit]],
+) -> Explanation | None:
+    """The last of the optional stages without which it is shown, each tried without those after it."""
+    for stage, off, reason, advice in _OPTIONAL:
+        without = replace(plan, **off)
+        if without != plan and _among(found(without), spans):
+            return replace(known, stage=stage, reason=reason, advice=advice)
+        plan = without
+    return None
 
 
 def _nearer(*, split: bool) -> str:

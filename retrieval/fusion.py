@@ -26,8 +26,8 @@ class Ranked:
 
 def fused(candidates: Sequence[Candidate], plan: Plan) -> list[Ranked]:
     """Best first; equal scores are in the order of ids, so that the same search twice gives the same."""
-    dense = _stretched([candidate.dense for candidate in candidates])
-    sparse = _stretched([candidate.sparse or 0.0 for candidate in candidates])
+    dense = stretched([candidate.dense for candidate in candidates])
+    sparse = stretched([candidate.sparse or 0.0 for candidate in candidates])
     alone = [
         plan.dense_weight * meaning + (1 - plan.dense_weight) * words
         for meaning, words in zip(dense, sparse, strict=True)
@@ -47,7 +47,7 @@ def fused(candidates: Sequence[Candidate], plan: Plan) -> list[Ranked]:
     return sorted(ranked, key=lambda each: (-each.score, each.candidate.id))
 
 
-def _stretched(scores: Sequence[float]) -> list[float]:
+def stretched(scores: Sequence[float]) -> list[float]:
     """From 0 to 1; where all are alike there is nothing to tell apart, and each has 0."""
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     span = high - low

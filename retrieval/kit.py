@@ -8,6 +8,7 @@ from ibid.db.session import Database
 from ibid.embedding.port import Encoders
 from ibid.settings import Settings
 from ibid.vectors.port import VectorReader
+from retrieval.reranking import Reranker
 
 
 class ChatModels(Protocol):
@@ -20,10 +21,11 @@ class ChatModels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The database, the store, the models and the settings."""
+    """The database, the store, the models and the settings; the reranker if one is configured."""
 
     db: Database
     vectors: VectorReader
     encoders: Encoders
     models: ChatModels
     settings: Settings
+    reranker: Reranker | None = None

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import and_, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from ibid.db.tables import Parse, Version
+from ibid.db.tables import ChunkRow, Parse, Version
 from ibid.types import Hit
 
 APART: Final = 2
@@ -47,6 +47,16 @@ def places(found: Iterable[Found], limit: int, longest: int) -> list[list[Found]
     return made
 
 
+def grown(session: Session, made: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
+    """The passages, each with the chunks around it in its section until it has `most`: those under the same heading.
+
+    A chunk goes to the better passage; a passage ends where a page does, or where something was left out.
+    """
+    around = _around(session, made, most)
+    taken = {(place[0].hit.version_id, found.ordinal) for place in made for found in place}
+    return [_grown(place, around, taken, most) for place in made]
+
+
 def whole(session: Session, made: Sequence[Sequence[Found]]) -> tuple[Hit, ...]:
     """One hit for each passage: that of its best chunk, with the words of all.
 
@@ -60,6 +70,49 @@ def whole(session: Session, made: Sequence[Sequence[Found]]) -> tuple[Hit, ...]:
         else place[0].hit
         for at, (place, (_, start, end)) in enumerate(zip(made, spans, strict=True))
     )
+
+
+def _around(session: Session, made: Sequence[Sequence[Found]], most: int) -> dict[tuple[str, int], ChunkRow]:
+    """The chunks that may belong to the passages, by version and place."""
+    near = [
+        and_(
+            ChunkRow.generation_id == place[0].hit.generation_id,
+            ChunkRow.version_id == place[0].hit.version_id,
+            ChunkRow.ordinal.between(
+                min(found.ordinal for found in place) - most, max(found.ordinal for found in place) + most
+            ),
+        )
+        for place in made
+    ]
+    rows = session.scalars(select(ChunkRow).where(or_(*near))) if near else ()
+    return {(row.version_id, row.ordinal): row for row in rows}
+
+
+def _grown(
+    place: Sequence[Found],
+    around: Mapping[tuple[str, int], ChunkRow],
+    taken: set[tuple[str, int]],
+    most: int,
+) -> list[Found]:
+    """On both sides by turns: what follows first, since a passage is read on from where it begins."""
+    best, whole_place = place[0].hit, list(place)
+    ends = {step: choose(place, key=lambda found: found.ordinal) for step, choose in ((1, max), (-1, min))}
+    while len(whole_place) < most and ends:
+        for step in tuple(ends):
+            at = (best.version_id, ends[step].ordinal + step)
+            row = around.get(at)
+            if row is None or at in taken or row.heading != list(best.heading) or len(whole_place) == most:
+                del ends[step]
+                continue
+            hit = replace(best, chunk_id=row.id, text=row.text, start=row.start, end=row.end, page=row.page)
+            following = Found(hit, row.ordinal, row.tokens, row.embedding_key)
+            if not _next_to(following, [ends[step]]):
+                del ends[step]
+                continue
+            taken.add(at)
+            whole_place.append(following)
+            ends[step] = following
+    return whole_place
 
 
 def _next_to(each: Found, place: Sequence[Found]) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ibid.db.tables import Embedding
+from ibid.embedding.port import Matrix
 from ibid.types import Hit
 from retrieval.analysis import Analysis, holds, shared
 from retrieval.passages import Found
@@ -26,54 +27,44 @@ QUOTED_AMONG: Final = 1600
 def exact(found: Iterator[Found], asked: Analysis, plan: Plan, limit: int) -> Iterator[Found]:
     """Those that hold what was quoted; of the best, those with what else was said exactly come first, as the plan says."""
     if plan.quoted and asked.phrases:
-        found = (each for each in found if holds(asked.phrases, _words(each.hit)))
+        found = (each for each in found if holds(asked.phrases, words_of(each.hit)))
     if not (plan.exact_weight and asked.exact):
         return found
     best = [_weighed(each, asked, plan) for each in islice(found, limit * POOL)]
     return chain(sorted(best, key=lambda each: (-each.hit.score, each.hit.chunk_id)), found)
 
 
-def chosen(
-    session: Session, places: Sequence[Sequence[Found]], plan: Plan, limit: int
-) -> list[Sequence[Found]]:
-    """At most `limit` of the passages, which are best first."""
-    shown = _different(session, places, plan, limit) if plan.diversity else list(places[:limit])
-    return _fitting(shown, plan.max_tokens) if plan.max_tokens else shown
-
-
-def words_around(document: str, heading: Iterable[str], text: str) -> str:
-    """The words of a chunk, of the headings above it and of its document's name."""
-    return "\n".join([document, *heading, text])
-
-
-def _words(hit: Hit) -> str:
-    return words_around(hit.document, hit.heading, hit.text)
-
-
-def _weighed(found: Found, asked: Analysis, plan: Plan) -> Found:
-    score = found.hit.score + plan.exact_weight * shared(asked, _words(found.hit))
-    return replace(found, hit=replace(found.hit, score=score / (1 + plan.exact_weight)))
-
-
-def _different(
-    session: Session, places: Sequence[Sequence[Found]], plan: Plan, limit: int
+def different(
+    session: Session, places: Sequence[Sequence[Found]], diversity: float, limit: int
 ) -> list[Sequence[Found]]:
     """Maximal marginal relevance (Carbonell and Goldstein, 1998): good ones first that are unlike those before them."""
-    vectors = _vectors(session, [place[0].embedding_key for place in places])
+    if not diversity:
+        return list(places[:limit])
+    known = vectors(session, [place[0].embedding_key for place in places])
     scores = np.array([place[0].hit.score for place in places])
     left = list(range(len(places)))
     nearest = np.zeros(len(places))
     shown: list[Sequence[Found]] = []
     while left and len(shown) < limit:
-        gain = (1 - plan.diversity) * scores - plan.diversity * nearest
+        gain = (1 - diversity) * scores - diversity * nearest
         at = max(left, key=lambda index: (gain[index], -index))
         left.remove(at)
         shown.append(places[at])
-        nearest = np.maximum(nearest, vectors @ vectors[at])
+        nearest = np.maximum(nearest, known @ known[at])
     return shown
 
 
-def _vectors(session: Session, keys: Sequence[str]) -> np.ndarray:
+def fitting(places: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
+    """The first that have `most` tokens together, and the best one however long it is; all if `most` is 0."""
+    spent = 0
+    for at, place in enumerate(places):
+        spent += sum(found.tokens for found in place)
+        if at and 0 < most < spent:
+            return list(places[:at])
+    return list(places)
+
+
+def vectors(session: Session, keys: Sequence[str]) -> Matrix:
     """Unit vectors of the texts, shape (len(keys), dimensions); zero for one that was purged since."""
     rows = session.execute(select(Embedding.key, Embedding.vector).where(Embedding.key.in_(keys))).all()
     known = {key: np.frombuffer(vector, np.float32) for key, vector in rows}
@@ -81,11 +72,16 @@ def _vectors(session: Session, keys: Sequence[str]) -> np.ndarray:
     return np.stack([known.get(key, none) for key in keys]) if keys else np.zeros((0, 1), np.float32)
 
 
-def _fitting(places: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
-    """The first that have `most` tokens together, and the best one however long it is."""
-    spent = 0
-    for at, place in enumerate(places):
-        spent += sum(found.tokens for found in place)
-        if at and spent > most:
-            return list(places[:at])
-    return list(places)
+def words_around(document: str, heading: Iterable[str], text: str) -> str:
+    """The words of a chunk, of the headings above it and of its document's name."""
+    return "\n".join([document, *heading, text])
+
+
+def words_of(hit: Hit) -> str:
+    """The same of a hit."""
+    return words_around(hit.document, hit.heading, hit.text)
+
+
+def _weighed(found: Found, asked: Analysis, plan: Plan) -> Found:
+    score = found.hit.score + plan.exact_weight * shared(asked, words_of(found.hit))
+    return replace(found, hit=replace(found.hit, score=score / (1 + plan.exact_weight)))

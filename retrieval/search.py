@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from time import perf_counter
 
+import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -30,12 +32,15 @@ from retrieval.kit import Kit
 from retrieval.passages import Found
 from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
+from retrieval.reranking import RerankerMissing, mixed
 
 LARGEST_LIMIT = 50
 GROWTH = 4
 SQL_BATCH = 200
 CHUNKS_AHEAD = 2
 """Chunks that are looked up at first for each passage: neighbours become one."""
+FED_BACK = 3
+"""Passages of a first search that turn the question."""
 
 
 class LimitOutOfRange(Invalid):
@@ -210,23 +215,65 @@ def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit,
     """
     with watch.step("encode"):
         query = query_of(kit, asked, target)
+    if asked.plan.feedback:
+        query = _fed_back(kit, asked, target, query, watch)
     while True:
         with watch.step("engine"):
             candidates = kit.vectors.candidates(target.generation_id, query)
         with watch.step("fusion"):
             ranked = fusion.fused(candidates, asked.plan)
+        if asked.plan.rerank:
+            ranked = _reranked(kit, asked, target, ranked, watch)
         with watch.step("check"), kit.db.read() as session:
             confirmed = _confirmed(session, asked, target, ranked)
             found = refining.exact(confirmed, asked.analysis, asked.plan, asked.limit)
             made = passages.places(found, _looked_at(asked), asked.plan.passage_chunks)
             if len(made) >= asked.limit or _seen_enough(candidates, query, asked):
-                return passages.whole(session, refining.chosen(session, made, asked.plan, asked.limit))
+                return _shown(session, made, asked)
         query = replace(query, candidates=query.candidates * GROWTH)
+
+
+def _fed_back(kit: Kit, asked: Asked, target: Target, query: HybridQuery, watch: _Watch) -> HybridQuery:
+    """The question turned towards the best that the asker may see of a first search (Rocchio, 1971)."""
+    with watch.step("engine"):
+        candidates = kit.vectors.candidates(target.generation_id, query)
+    with watch.step("check"), kit.db.read() as session:
+        found = _confirmed(session, asked, target, fusion.fused(candidates, asked.plan))
+        known = refining.vectors(session, [each.embedding_key for each in islice(found, FED_BACK)])
+    if not known.any():
+        return query
+    turned = query.dense + asked.plan.feedback * known.mean(axis=0)
+    return replace(query, dense=turned / np.linalg.norm(turned))
+
+
+def _reranked(kit: Kit, asked: Asked, target: Target, ranked: list[Ranked], watch: _Watch) -> list[Ranked]:
+    """The order once the reranker has read the best of what the asker may see; no session is open meanwhile."""
+    if kit.reranker is None:
+        raise RerankerMissing(
+            "No reranker is configured: set IBID_RERANKER, or leave out `rerank`.", param="knobs"
+        )
+    with watch.step("check"), kit.db.read() as session:
+        found = refining.exact(
+            _confirmed(session, asked, target, ranked), asked.analysis, asked.plan, asked.limit
+        )
+        best = [each.hit for each in islice(found, asked.plan.rerank)]
+    with watch.step("rerank"):
+        scores = kit.reranker.scores(asked.question, [refining.words_of(hit) for hit in best])
+    return mixed(ranked, dict(zip([hit.chunk_id for hit in best], scores, strict=True)), asked.plan)
 
 
 def _looked_at(asked: Asked) -> int:
     """Passages of which those shown are chosen."""
     return asked.limit * (refining.POOL if asked.plan.diversity else 1)
+
+
+def _shown(session: Session, made: list[list[Found]], asked: Asked) -> tuple[Hit, ...]:
+    """Those of the passages that are shown, each with its words."""
+    plan = asked.plan
+    shown = refining.different(session, made, plan.diversity, asked.limit)
+    if plan.section_chunks:
+        shown = passages.grown(session, shown, plan.section_chunks)
+    return passages.whole(session, refining.fitting(shown, plan.max_tokens))
 
 
 def _seen_enough(candidates: Sequence[Candidate], query: HybridQuery, asked: Asked) -> bool:

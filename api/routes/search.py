@@ -15,7 +15,7 @@ from ibid import filters
 from retrieval import explaining
 from retrieval import facets as faceting
 from retrieval.explaining import Expected, Stage
-from retrieval.plan import PRESETS, Plan, Preset
+from retrieval.plan import Plan, Preset, preset
 from retrieval.search import Asked
 from retrieval.search import search as find
 
@@ -49,9 +49,23 @@ class Knobs(models.Request):
     quoted: Annotated[
         bool | None, Field(description="whether a passage must hold what the question has in quotation marks")
     ] = None
+    feedback: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="how far the best passages of a first search turn the question"),
+    ] = None
     passage_chunks: Annotated[int | None, Field(ge=1, le=20, description="chunks in a passage at most")] = (
         None
     )
+    section_chunks: Annotated[
+        int | None, Field(ge=0, le=20, description="chunks to which a passage grows within its section")
+    ] = None
+    rerank: Annotated[
+        int | None,
+        Field(ge=0, le=200, description="candidates that the reranker reads, if one is configured"),
+    ] = None
+    rerank_weight: Annotated[
+        float | None, Field(ge=0, le=1, description="the reranker's part in the score of those it read")
+    ] = None
     diversity: Annotated[
         float | None, Field(ge=0, le=1, description="how much a passage loses for being like one before it")
     ] = None
@@ -102,7 +116,11 @@ class PlanView(models.Response):
     nearby_weight: float
     exact_weight: float
     quoted: bool
+    feedback: float
+    rerank: int
+    rerank_weight: float
     passage_chunks: int
+    section_chunks: int
     diversity: float
     max_tokens: int
 
@@ -182,7 +200,13 @@ def search(
     """The passages nearest to a question. A search changes nothing, so a repetition simply searches again."""
     wanted = parsed(body.filters)
     result = find(
-        wired.kit, found.scope, body.collection, body.query, body.limit, filters=wanted, plan=planned(body)
+        wired.kit,
+        found.scope,
+        body.collection,
+        body.query,
+        body.limit,
+        filters=wanted,
+        plan=planned(body, reranks=wired.kit.reranker is not None),
     )
     seen = {"documents": sorted({hit.document_id for hit in result.hits}), "hits": len(result.hits)}
     wired.trail.note(found.who, "search", result.collection_id, seen)
@@ -225,7 +249,14 @@ def explain(
     wired: Wired,
 ) -> ExplanationView:
     """Why a search does not show what it should. An administrator who acts for somebody is told what that one may not see."""
-    asked = Asked(found.scope, body.query, body.limit, None, parsed(body.filters), planned(body))
+    asked = Asked(
+        found.scope,
+        body.query,
+        body.limit,
+        None,
+        parsed(body.filters),
+        planned(body, reranks=wired.kit.reranker is not None),
+    )
     expected = Expected(body.document_id, body.page, body.sentence)
     result = explaining.explain(wired.kit, found.knows, body.collection, asked, expected)
     wired.trail.note(found.who, "search.explain", result.document_id, {"stage": result.stage})
@@ -245,10 +276,10 @@ def facets(
     return FacetsFound.model_validate(result)
 
 
-def planned(body: Query) -> Plan:
+def planned(body: Query, *, reranks: bool) -> Plan:
     """The plan of a request."""
     turned = body.knobs.model_dump(exclude_none=True) if body.knobs is not None else {}
-    return replace(PRESETS[body.preset], **turned)
+    return replace(preset(body.preset, reranks=reranks), **turned)
 
 
 def parsed(given: dict[str, Any] | None) -> filters.Filter | None:

@@ -21,6 +21,7 @@ from ibid.chat.registry import known
 from ibid.cli import client
 from ibid.db import schema
 from ibid.db.session import Database
+from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.embedding.registry import load_embedder
 from ibid.errors import IbidError
 from ibid.nudge.celery import check_broker
@@ -77,6 +78,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _try("vectors", lambda: _vectors(settings))
     yield _try("blobs", lambda: _blobs(settings))
     yield _try("embedder", lambda: _embedder(settings))
+    yield _try("reranker", lambda: _reranker(settings))
     yield _try("chat model", lambda: known(settings.chat_model))
     yield _try("pdf layout", lambda: _layout(settings))
     yield from _parsers(settings)
@@ -157,6 +159,14 @@ def _blobs(settings: Settings) -> str:
 def _embedder(settings: Settings) -> str:
     encoder = load_embedder(settings.embedder, settings)
     return f"{encoder.name} loads, {encoder.dimensions} dimensions, reads {encoder.max_tokens} tokens"
+
+
+def _reranker(settings: Settings) -> str:
+    reranker = CrossEncoderReranker.from_settings(settings)
+    if reranker is None:
+        return "none"
+    reranker.scores("ready", ["ready"])
+    return f"{reranker.name} loads"
 
 
 def _layout(settings: Settings) -> str:

@@ -4,10 +4,7 @@ This process never talks to a hub: it loads from folders, offline. A hub name th
 downloaded by a child process, and its folder is loaded afterwards.
 """
 
-import importlib.machinery
-import importlib.util
-import os
-import sys
+import importlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,16 +15,12 @@ from typing import Any, Self, cast
 import numpy as np
 
 from ibid.embedding import folders
+from ibid.embedding.library import loaded
 from ibid.embedding.port import EmbedderUnknown, Matrix
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 
 # Measured on two cores with 200-token texts: 16 is fastest, 64 is a quarter slower.
 BATCH = 16
-
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-# Threads that wait spin otherwise. With more runnable threads than cores (a worker that embeds, an API process that
-# searches) that was measured at 1,020 ms for a question instead of 33, and at 1.9 passages a second instead of 5.
-_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class SentenceTransformersEmbedder:
@@ -47,7 +40,7 @@ class SentenceTransformersEmbedder:
         weights = folders.digests(folder, folders.WEIGHTS)
         if name == BUNDLED_EMBEDDER:
             folders.check_bundled(weights)
-        library = _library()
+        library = loaded()
         self._torch = importlib.import_module("torch")
         self._model = _load(library, folder, name)
         self._model.forward = importlib.import_module("ibid.embedding.one_call").OneCall(self._model)
@@ -132,44 +125,6 @@ _ENCODING: dict[str, Any] = {
     "convert_to_numpy": True,
     "show_progress_bar": False,
 }
-
-
-def _library() -> ModuleType:
-    """The library, imported offline and quiet, and without two seconds of scikit-learn."""
-    for key, value in (_OFFLINE | folders.QUIET | _WAITING).items():
-        os.environ.setdefault(key, value)
-    with _placeholder_for_sklearn():
-        library = importlib.import_module("sentence_transformers")
-    importlib.import_module("transformers").utils.logging.disable_progress_bar()
-    return library
-
-
-@contextmanager
-def _placeholder_for_sklearn() -> Iterator[None]:
-    """While the library is imported, `sklearn.metrics` is an empty stand-in that loads the real one when called.
-
-    The library names one function of it (for a distance that we do not use), and the import of scikit-learn with
-    scipy.stats and pandas takes 2.5 of its 8.5 seconds. Afterwards the stand-in is gone, so that whoever needs
-    scikit-learn gets it.
-    """
-    if "sklearn" in sys.modules or "sentence_transformers" in sys.modules:
-        yield
-        return
-    package, metrics = ModuleType("sklearn"), ModuleType("sklearn.metrics")
-    for module in (package, metrics):
-        module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
-    package.__path__ = []
-    package.metrics = metrics  # type: ignore[attr-defined]
-    metrics.pairwise_distances = _pairwise_distances  # type: ignore[attr-defined]
-    sys.modules.update({"sklearn": package, "sklearn.metrics": metrics})
-    try:
-        yield
-    finally:
-        del sys.modules["sklearn"], sys.modules["sklearn.metrics"]
-
-
-def _pairwise_distances(*args: object, **kwargs: object) -> object:
-    return importlib.import_module("sklearn.metrics").pairwise_distances(*args, **kwargs)
 
 
 def _load(library: ModuleType, folder: Path, name: str) -> Any:  # noqa: ANN401 - the vendor's type stays in here

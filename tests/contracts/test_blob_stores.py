@@ -21,6 +21,7 @@ from ibid.blobs.port import BlobMissing, BlobStore, BlobsUnavailable
 from ibid.blobs.registry import open_blobs
 from ibid.errors import Invalid
 from ibid.settings import Settings
+from tests.running import PATIENCE
 
 BUCKET = "ibid-blobs"
 
@@ -161,7 +162,9 @@ class TestDirectory(BlobStoreContract):
             "def source():\n    yield b'x' * 5_000_000\n    os.kill(os.getpid(), signal.SIGKILL)\n"
             "DirectoryBlobStore(Path(sys.argv[1])).put('key', source())"
         )
-        subprocess.run([sys.executable, "-c", program, str(tmp_path / "blobs")], check=False, timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "blobs")], check=False, timeout=PATIENCE
+        )
         (left,) = (tmp_path / "blobs" / ".incoming").iterdir()
         again = DirectoryBlobStore(tmp_path / "blobs")
         assert list(again.keys()) == []

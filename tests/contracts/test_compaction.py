@@ -22,7 +22,7 @@ from ibid.vectors.edge_shards import MANIFEST
 from ibid.vectors.errors import GenerationMissing, StoreUnavailable
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import HybridQuery, Point, PointFilter, PointPayload, VectorStore
-from tests.running import eventually
+from tests.running import PATIENCE, eventually
 
 GENERATION = "gen_1"
 DIMENSIONS = 8
@@ -333,7 +333,7 @@ class TestKilled:
         done = subprocess.run(
             [sys.executable, "-c", DIES.format(target=target), str(root)],
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
             stdout=subprocess.PIPE,
             text=True,
         )

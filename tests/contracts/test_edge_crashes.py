@@ -13,6 +13,7 @@ from ibid.types import SparseVector
 from ibid.vectors.edge import EdgeVectorStore
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.port import Point, PointPayload
+from tests.running import PATIENCE
 
 WRITER = """
 import sys, uuid
@@ -74,7 +75,7 @@ def make_point(number: int, size: int = 4) -> Point:
 
 
 def killed(program: str, root: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", program, str(root)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(root)], check=False, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL
 
 

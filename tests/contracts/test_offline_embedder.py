@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+from tests.running import PATIENCE
+
 PROGRAM = """
 import json, sys, warnings
 connections = []
@@ -34,7 +36,7 @@ print(json.dumps({"connections": connections, "not needed": without, "sklearn wo
 
 def test_bundled_embedder_needs_no_network_and_is_quiet():
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.stderr == ""
     assert json.loads(done.stdout) == {"connections": [], "not needed": [], "sklearn works": True}

@@ -35,6 +35,7 @@ from ibid.types import Element, ElementKind, Json, ParseReport, Recipe, Scope, S
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import ANYONE, Point, PointPayload
 from retrieval.kit import Kit
+from retrieval.reranking import Reranker
 
 ADMIN = Scope(key_id="key_admin", role="admin")
 ANN = Scope(key_id="key_app", role="reader", principals=frozenset({"user:ann", "key:key_app"}), actor="ann")
@@ -45,14 +46,17 @@ PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*")
 class Shelf:
     """One collection named `shelf` with the real database, engine double and encoder that unit tests use."""
 
-    def __init__(self, folder: Path, *, url: str = "", **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, url: str = "", reranker: Reranker | None = None, **settings: object
+    ) -> None:
         self.settings = Settings(data_dir=folder, embedder="hashing", **settings)
         self.db = Database(url or f"sqlite:///{folder / 'ibid.db'}")
         Base.metadata.create_all(self.db.engine)
         self.store = MemoryVectorStore()
         self.encoder = HashingEmbedder()
         pool = EmbedderPool(lambda _: self.encoder)
-        self.kit = Kit(self.db, self.store, pool, ChatModels(lambda: self.encoder), self.settings)
+        models = ChatModels(lambda: self.encoder)
+        self.kit = Kit(self.db, self.store, pool, models, self.settings, reranker)
         with self.db.begin() as session:
             made = collections.create(
                 session, name="shelf", description="", grants=None, recipe=self.recipe()

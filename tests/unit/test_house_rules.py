@@ -46,11 +46,12 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qdrant_client": ("ibid/vectors/qdrant*.py",),
     "qdrant_edge": ("ibid/vectors/edge*.py", "ibid/embedding/bm25.py"),
     "rapidocr": ("ingest/parsing/ocr.py",),
-    "sentence_transformers": ("ibid/embedding/sentence_transformers.py", "ibid/embedding/one_call.py"),
+    "sentence_transformers": ("ibid/embedding/library.py", "ibid/embedding/one_call.py"),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
     "tokenizers": ("ibid/embedding/int8.py",),
     "torch": (
+        "ibid/embedding/cross_encoder.py",
         "ibid/embedding/one_call.py",
         "ibid/embedding/quantising.py",
         "ibid/embedding/sentence_transformers.py",

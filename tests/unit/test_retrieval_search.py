@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,47 @@ class TestSearch:
         for budget, shown in ((0, 6), (1, 1), (12, 2), (17, 2), (18, 3)):
             hits = search(shelf.kit, ADMIN, "shelf", "tide", 10, plan=Plan(max_tokens=budget)).hits
             assert len(hits) == shown
+
+    def test_a_passage_grows_to_its_section(self, shelf: Shelf):
+        text = "\n\n".join(f"Paragraph {n} of the chapter on {name}." for n, name in enumerate("abcdefgh"))
+        shelf.add("book", text)
+        shelf.add("other", "Bread needs flour.")
+        question = "paragraph 4 of the chapter on e"
+        for most, shown in ((0, "4"), (1, "4"), (2, "45"), (3, "345"), (6, "234567"), (20, "01234567")):
+            plan = Plan(nearby_weight=0, passage_chunks=1, section_chunks=most)
+            (best,) = search(shelf.kit, ADMIN, "shelf", question, 1, plan=plan).hits
+            assert best.text == text[best.start : best.end]
+            assert [n for n in "01234567" if f"Paragraph {n} " in best.text] == list(shown)
+
+    def test_sections_do_not_share_chunks(self, shelf: Shelf):
+        shelf.add("book", "\n\n".join(f"Paragraph {n} of the chapter." for n in range(9)))
+        plan = Plan(passage_chunks=1, section_chunks=4)
+        hits = search(shelf.kit, ADMIN, "shelf", "paragraph 2 or 6", 9, plan=plan).hits
+        spans = sorted((hit.start, hit.end) for hit in hits)
+        assert all(one[1] <= other[0] for one, other in pairwise(spans))
+
+    def test_feedback_turns_the_question_towards_what_was_found(self, shelf: Shelf):
+        shelf.add("tides", "The tide turns twice a day under the moon.")
+        shelf.add("moon", "The moon pulls the sea twice a day.")
+        shelf.add("bread", "Bread needs flour and salt.")
+        plain, turned = (
+            {
+                hit.document: hit.legs.dense
+                for hit in search(shelf.kit, ADMIN, "shelf", "tide", 3, plan=Plan(feedback=much)).hits
+            }
+            for much in (0.0, 1.0)
+        )
+        assert turned["moon"] > plain["moon"]
+        assert turned["tides"] > turned["moon"]
+
+    def test_what_the_asker_may_not_see_turns_no_question(self, shelf: Shelf):
+        shelf.add("tides", "The tide turns twice a day.")
+        before, after = [], []
+        for found in (before, after):
+            hits = search(shelf.kit, BOB, "shelf", "moon", 3, plan=Plan(feedback=1.0)).hits
+            found += [(hit.document, hit.legs.dense) for hit in hits]
+            shelf.add("moon", "The moon, the moon, the moon.", grants=["user:ann"])
+        assert before == after != []
 
     def test_refuses_an_encoder_that_changed(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
         shelf.add("tides.txt", TIDES)

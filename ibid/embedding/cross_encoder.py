@@ -1,0 +1,76 @@
+"""Cross-encoders of sentence-transformers, which read a question and a text together and say how well it answers.
+
+Slower than an encoder by far, since nothing can be made beforehand, and not always better: popular ones lose a quarter
+of their quality on texts unlike those they learnt from. So none is built in, and one that is configured is weighed.
+"""
+
+import importlib
+import threading
+from collections.abc import Sequence
+from typing import Any, Self
+
+from ibid.embedding import folders
+from ibid.embedding.library import loaded
+from ibid.embedding.port import EmbedderUnavailable, EmbedderUnknown
+from ibid.errors import Unavailable
+from ibid.settings import Settings
+
+BATCH = 16
+
+
+class RerankerUnavailable(Unavailable):
+    """The cross-encoder that the settings name cannot be loaded."""
+
+    code = "reranker_unavailable"
+
+
+class CrossEncoderReranker:
+    """A cross-encoder on the CPU, loaded when it is first asked; `threads` 0: one for each core. Thread-safe."""
+
+    def __init__(self, name: str, *, threads: int = 0, batch: int = BATCH) -> None:
+        self.name = name
+        self._threads = threads or folders.cores()
+        self._batch = batch
+        self._lock = threading.Lock()
+        self._model: Any = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self | None:
+        """The one that the settings name, if they name one."""
+        return cls(settings.reranker, threads=settings.embed_threads) if settings.reranker else None
+
+    def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers, the higher the better; comparable among the texts of one call.
+
+        What is longer than the model reads is cut at its end. Raises `RerankerUnavailable`.
+        """
+        if not texts:
+            return []
+        with self._lock:
+            if self._model is None:
+                self._model = _load(self.name)
+            importlib.import_module("torch").set_num_threads(self._threads)
+            found = self._model.predict(
+                [(question, text) for text in texts],
+                batch_size=self._batch,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+        return [float(score) for score in found]
+
+
+def _load(name: str) -> Any:  # noqa: ANN401 - the vendor's type stays in here
+    library = loaded()
+    try:
+        model = library.CrossEncoder(str(folders.find(name)), device="cpu", local_files_only=True)
+    except (EmbedderUnknown, EmbedderUnavailable) as error:
+        raise RerankerUnavailable(f"There is no reranker {name[:100]!r}: {error.message}") from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise RerankerUnavailable(
+            f"The reranker {name} could not be loaded ({error}). Check that its folder is a cross-encoder."
+        ) from error
+    if model.num_labels != 1:
+        raise RerankerUnavailable(
+            f"The reranker {name} gives {model.num_labels} scores for a text; one that gives a single one is needed."
+        )
+    return model
