@@ -1,4 +1,4 @@
-"""What searches find: gold documents and pages of five sets, fused, by each leg alone, and without each stage.
+"""What searches find: gold documents and pages of five sets, fused, by each leg alone, and with and without each stage.
 
 The sets, the measures and the ways to search are those of `ibid eval retrieval`. A leg alone is searched without the
 neighbours, as it would be without us. A stage's gain is the mean of its differences question by question, and its
@@ -46,6 +46,13 @@ STAGES: Final[Mapping[str, Plan]] = {
     "passages of several chunks": replace(BALANCED, passage_chunks=1),
 }
 """The default plan without a stage."""
+OFF: Final[Mapping[str, Plan]] = {
+    "feedback, off": replace(BALANCED, feedback=0.3),
+    "exact words, off": replace(BALANCED, exact_weight=0.3),
+    "whole sections, off": replace(BALANCED, section_chunks=5),
+    "diversity, off": replace(BALANCED, diversity=0.3),
+}
+"""The default plan with a stage that it does not have."""
 CONTEXT: Final[Mapping[str, Index]] = {
     "headings with each chunk": replace(WHOLE, headings=False),
     "the document's name among the words": replace(WHOLE, named=False),
@@ -76,7 +83,7 @@ class _Set:
         self._asked = (
             asked.sample(questions=5, others=20 if asked.kind == "documents" else 0) if bench.quick else asked
         )
-        self._filled, self._found = self._search(WHOLE, {FUSED: BALANCED, **LEGS, **STAGES})
+        self._filled, self._found = self._search(WHOLE, {FUSED: BALANCED, **LEGS, **STAGES, **OFF})
         self._without_context = {
             stage: self._search(index, {FUSED: BALANCED})[1][FUSED] for stage, index in CONTEXT.items()
         }
@@ -96,7 +103,9 @@ class _Set:
         name = f"{SETS[self._name]}, fused against its better leg"
         yield Row("retrieval", name, self.against_its_leg, "times", AGAINST_LEG, self._first_measure)
         without = {stage: self._found[stage] for stage in STAGES} | self._without_context
-        yield from (self._gain(stage, outcome) for stage, outcome in without.items())
+        whole = self._found[FUSED]
+        yield from (self._gain(stage, whole, outcome) for stage, outcome in without.items())
+        yield from (self._gain(stage, self._found[stage], whole) for stage in OFF)
 
     def _mean(self, way: str, measured: str) -> Row:
         mean = self._found[way].means[measured]
@@ -109,9 +118,9 @@ class _Set:
             f"{self._filled.documents} documents, {mean.n} questions, 95 % from {mean.low:.3f} to {mean.high:.3f}",
         )
 
-    def _gain(self, stage: str, without: Outcome) -> Row:
+    def _gain(self, stage: str, within: Outcome, without: Outcome) -> Row:
         measured = self._first_measure
-        gain = certainty.compare(self._found[FUSED].values[measured], without.values[measured])
+        gain = certainty.compare(within.values[measured], without.values[measured])
         return Row(
             "ablation",
             f"{SETS[self._name]}, {stage}",
