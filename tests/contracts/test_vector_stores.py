@@ -19,6 +19,7 @@ from ibid.vectors.errors import Fenced, GenerationMissing
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import Fence, HybridQuery, Point, PointFilter, PointPayload, VectorStore
 from ibid.vectors.qdrant import QdrantVectorStore
+from ibid.vectors.qdrant_placement import Placement
 from ibid.vectors.remote import RemoteVectorStore, StoreServer, new_address, new_authkey
 
 DIMENSIONS = 8
@@ -530,6 +531,18 @@ class TestQdrantLocalMode(VectorStoreContract):
     @pytest.fixture
     def store(self):
         store = QdrantVectorStore(QdrantClient(":memory:"))
+        yield store
+        store.close()
+
+
+class TestQdrantLocalModeLarge(TestQdrantLocalMode):
+    """What a large generation is made of is taken by the client; 8-bit vectors and disks are the server's."""
+
+    @pytest.fixture
+    def store(self):
+        store = QdrantVectorStore(
+            QdrantClient(":memory:"), Placement(large=True, sparse_on_disk=True, replicas=2)
+        )
         yield store
         store.close()
 
