@@ -53,9 +53,9 @@ SEARCHES = 500
 QUESTIONS = 250
 BASE = 10_000
 """Real chunks that are multiplied: the handbooks and most of the abstracts."""
-MEMORY_OF_ALL, MEMORY_OF_EACH = 1_000_000_000, 7_000
-DISK_OF_EACH = 14_000
-"""Bytes, at most, while a size is stocked and compacted (docs/scaling.md)."""
+MEMORY_OF_ALL, MEMORY_OF_EACH = 1_000_000_000, 10_000
+DISK_OF_EACH = 18_000
+"""Bytes for all chunks and for each, at most, while a size is stocked and compacted (docs/scaling.md)."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
