@@ -549,11 +549,18 @@ class TestQdrantLocalModeLarge(TestQdrantLocalMode):
 
 @pytest.mark.service
 class TestQdrantServer(VectorStoreContract):
+    placement = Placement()
+
     @pytest.fixture
     def store(self):
         url = os.environ.get("IBID_TEST_QDRANT_URL")
         if not url:
             pytest.skip("IBID_TEST_QDRANT_URL names no Qdrant server; none can be installed with the project")
-        store = QdrantVectorStore.connect(url, api_key=os.environ.get("IBID_TEST_QDRANT_API_KEY"))
+        api_key = os.environ.get("IBID_TEST_QDRANT_API_KEY")
+        store = QdrantVectorStore.connect(url, api_key=api_key, placement=self.placement)
         yield store
         store.close()
+
+
+class TestQdrantServerLarge(TestQdrantServer):
+    placement = Placement(large=True, sparse_on_disk=True)
