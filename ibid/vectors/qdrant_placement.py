@@ -71,7 +71,7 @@ class Placement:
     def dense(self, dimensions: int) -> dict[str, models.VectorParams]:
         """Vectors of the encoder: the originals are read only to compute the scores of what the 8-bit ones proposed.
 
-        No quantile is cut off: of the ten nearest, the 8-bit vectors then have fewer among their ten (docs/scaling.md).
+        No quantile is cut off: that would lose more of the nearest than finer steps win (docs/scaling.md).
         `on_disk` and `always_ram` are understood by servers of every release, `memory` only by the newest.
         """
         vectors = models.VectorParams(size=dimensions, distance=models.Distance.COSINE)

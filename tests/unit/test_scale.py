@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from benchmarks import machine, multiplied, searches, stocking
+from benchmarks import machine, multiplied, scale, searches, stocking
 from benchmarks.multiplied import AT_ONCE, PER_DOCUMENT, Base
 from benchmarks.stocking import NEAREST, Nearest, Stocked
 from evals.vectors import Vectors
@@ -111,3 +111,32 @@ class TestFiles:
     )
     def test_what_a_search_of_the_graph_reads(self, path, counts):
         assert searches.of_graph(path) is counts
+
+
+class TestRoom:
+    def test_what_does_not_fit_is_refused_before_it_begins(self, tmp_path):
+        with pytest.raises(SystemExit, match=r"10,000,000,000 chunks need 100001\.0 GB of memory"):
+            scale.refuse_what_does_not_fit(tmp_path, 10_000_000_000)
+        scale.refuse_what_does_not_fit(tmp_path, 1)
+
+
+class TestRows:
+    def measured(self, chunks: int, p95: float) -> searches.Measured:
+        at = dict.fromkeys(searches.PERCENTILES, p95)
+        spent = dict.fromkeys(searches.PARTS, at)
+        return searches.Measured(chunks, 1, spent, 1.0, {}, 440 * chunks, 0, 0, 0)
+
+    def test_the_largest_is_compared_with_the_smallest(self):
+        made = searches.rows([self.measured(size, p95) for size, p95 in ((10, 20), (100, 25), (1000, 30))])
+        assert (made[-1].name, made[-1].value) == ("p95 of 1,000 chunks against 10", 1.5)
+        assert made[-1].verdict == "≤ 2 met"
+
+    def test_one_size_is_compared_with_nothing(self):
+        (_, recall, graph) = searches.rows([self.measured(10, 20)])
+        assert recall.verdict == "≥ 0.99 met"
+        assert (graph.value, graph.verdict) == (pytest.approx(0.44), "≤ 0.7 met")
+
+    def test_the_engine_has_a_target_at_one_hundred_thousand(self):
+        made = searches.rows([self.measured(searches.SERVED, 20)])
+        verdicts = {row.name.rpartition(" ")[2]: row.verdict for row in made if "engine" in row.name}
+        assert verdicts == {"p50": "≤ 8 MISSED", "p99": "≤ 25 met"}
