@@ -67,7 +67,7 @@ bench-peers: $(VENV)/dev.stamp  ## Ibid beside LlamaIndex, Haystack, txtai and C
 	@$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m benchmarks.peers $(ARGS)
 
 .PHONY: bench-scale
-bench-scale: $(VENV)/dev.stamp  ## compact 100,000 chunks while they are searched and written to; prints the longest request
+bench-scale: $(VENV)/dev.stamp  ## compact 100,000 chunks while they are used; with ARGS="--chunks 10000 100000 1000000" search each size
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 ##@ Check

@@ -53,6 +53,11 @@ def scifact_files() -> Iterator[tuple[str, bytes]]:
         yield f"abstract-{row['_id']}.txt", f"{row['title']}\n\n{row['text']}".encode()
 
 
+def scifact_questions() -> list[str]:
+    """What is asked of the abstracts."""
+    return [row["text"] for row in _rows(DATA / "scifact" / "queries.jsonl")]
+
+
 def squad() -> tuple[list[Asked], list[Asked]]:
     """(answerable, unanswerable) questions about the paragraphs."""
     rows = list(_rows(DATA / "squad" / "questions.jsonl"))

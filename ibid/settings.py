@@ -45,6 +45,22 @@ class Settings(BaseSettings):
     qdrant_timeout: float = Field(
         10.0, gt=0, le=60, description="seconds one call to a Qdrant server may take, 60 at most"
     )
+    qdrant_preset: Literal["small", "large"] = Field(
+        "small",
+        description="new generations on a Qdrant server: `small`, or `large` with 8-bit vectors in memory and the "
+        "originals on disk",
+    )
+    qdrant_sparse_on_disk: bool = Field(
+        default=False, description="whether a Qdrant server reads the word index of new generations from disk"
+    )
+    qdrant_shards: int = Field(
+        0,
+        ge=0,
+        description="shards of a new generation on a Qdrant cluster; 0: as many as the cluster chooses",
+    )
+    qdrant_replicas: int = Field(
+        1, ge=1, description="copies of each shard of a new generation; a write waits for a majority of them"
+    )
     blobs_url: str = Field("", description="`s3://bucket/prefix`; unset: a folder of the data directory")
     s3_endpoint: str = Field(
         "", description="the address of an S3-compatible server; unset: the vendor's own"

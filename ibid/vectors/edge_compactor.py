@@ -18,7 +18,16 @@ import numpy as np
 import qdrant_edge as edge
 
 from ibid.disk import sync_folder
-from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE
+from ibid.vectors.layout import (
+    BUILD_EF,
+    DENSE,
+    FULL_SCAN,
+    KEYWORDS,
+    LINKS,
+    NUMBERS,
+    SPARSE,
+    TOGETHER,
+)
 from ibid.vectors.port import Vector
 from ibid.vectors.wire import received, send
 
@@ -26,9 +35,6 @@ from ibid.vectors.wire import received, send
 Batch = tuple[list[str], Vector, list[tuple[list[int], list[float]]], list[dict[str, Any]]]
 
 _POLITE = 10
-_LINKS, _BUILD_EF = 16, 100
-# In kilobytes. Below it the engine reads all that the filter lets through, which is then as quick as a graph, and exact.
-_FULL_SCAN = 10_000
 _UNLIMITED = 1 << 31
 
 
@@ -63,7 +69,7 @@ def config(dimensions: int) -> edge.EdgeConfig:
         vectors={DENSE: edge.EdgeVectorParams(size=dimensions, distance=edge.Distance.Cosine, memory=mapped)},
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf, memory=mapped)},
         hnsw_config=edge.HnswIndexConfig(
-            m=_LINKS, ef_construct=_BUILD_EF, full_scan_threshold=_FULL_SCAN, memory=mapped
+            m=LINKS, ef_construct=BUILD_EF, full_scan_threshold=FULL_SCAN, memory=mapped
         ),
         quantization_config=edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=mapped),
         payload_memory=mapped,
@@ -76,7 +82,10 @@ def config(dimensions: int) -> edge.EdgeConfig:
 
 def _indexes() -> list[edge.UpdateOperation]:
     index, mapped = edge.UpdateOperation.create_field_index, edge.Memory.Cold
-    texts = [index(field, edge.KeywordIndexParams(memory=mapped)) for field in KEYWORDS]
+    texts = [
+        index(field, edge.KeywordIndexParams(memory=mapped, is_tenant=field == TOGETHER))
+        for field in KEYWORDS
+    ]
     return texts + [index(field, edge.FloatIndexParams(memory=mapped)) for field in NUMBERS]
 
 

@@ -4,15 +4,12 @@ from collections.abc import Iterable
 
 import qdrant_edge as edge
 
-from ibid.vectors.layout import DENSE, PROPOSED, SPARSE, proposed
+from ibid.vectors.layout import DENSE, IN_VIEW, OVERSAMPLING, PROPOSED, SPARSE, proposed
 from ibid.vectors.port import Candidate, HybridQuery
 from ibid.vectors.union import Proposals, united
 
-# How many points a search of a graph keeps in view. With it, of the ten nearest none was missed (decision 0013).
-_IN_VIEW = 256
-# Scores of the 8-bit vectors only choose whose own are then computed: twice as many as are wanted.
 _APPROXIMATE = edge.SearchParams(
-    hnsw_ef=_IN_VIEW, quantization=edge.QuantizationSearchParams(rescore=True, oversampling=2.0)
+    hnsw_ef=IN_VIEW, quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
 )
 _EXACT = edge.SearchParams(exact=True)
 

@@ -14,6 +14,18 @@ KEYWORDS = ("document_id", "version_id", "access", f"{MARKS}[].series", f"{MARKS
 NUMBERS = ("live_from", "live_to", f"{MARKS}[].at")
 PROPOSED = ("version_id", "ordinal", "of")
 """What a candidate says of itself."""
+TOGETHER = "document_id"
+"""Points that share it lie side by side where an engine arranges them (docs/scaling.md has the reason)."""
+
+LINKS, BUILD_EF = 16, 100
+"""Of a graph over 8-bit vectors: links of a point on each level, twice as many on the lowest, and what is in view when
+they are made."""
+FULL_SCAN = 10_000
+"""In kilobytes of vectors. Below it all are read that the filter lets through: as quick as a graph then, and exact."""
+IN_VIEW = 256
+"""How many points a search of a graph keeps in view. With it, of the ten nearest none was missed (decision 0013)."""
+OVERSAMPLING = 2.0
+"""Scores of the 8-bit vectors only choose whose own are then computed: twice as many as are wanted."""
 
 Stored = dict[str, Any]
 

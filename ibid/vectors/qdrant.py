@@ -1,11 +1,11 @@
 """Qdrant server or cluster, through its official client (HTTP). Make one after a fork, not before.
 
 Writes wait until they are applied and go through each shard's leader; reads ask a majority of replicas. On a single
-node both cost nothing. The fence is not checked here: on a server, removing a document's vectors waits until every
-lease on it has ended, and then scans.
+node both cost nothing. Where a new generation lies is said in `qdrant_placement`. The fence is not checked here: on a
+server, removing a document's vectors waits until every lease on it has ended, and then scans.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Self
@@ -21,8 +21,6 @@ from ibid.vectors.conditions import visible
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.layout import (
     DENSE,
-    KEYWORDS,
-    NUMBERS,
     PROPOSED,
     SPARSE,
     described,
@@ -34,15 +32,15 @@ from ibid.vectors.layout import (
 from ibid.vectors.names import check_points, check_same, checked, is_name, missing
 from ibid.vectors.port import Candidate, Fence, HybridQuery, Point, PointRef
 from ibid.vectors.qdrant_filters import filter_of
+from ibid.vectors.qdrant_placement import APPROXIMATE, EXACT, Placement
 from ibid.vectors.union import Proposals, sees_nothing, united
 
 TIMEOUT = 10.0
+DEFAULT = Placement()
 
-_INDEXES = dict.fromkeys(KEYWORDS, models.PayloadSchemaType.KEYWORD) | dict.fromkeys(
-    NUMBERS, models.PayloadSchemaType.FLOAT
-)
 # A point of 1,024 dimensions is about 20 kB of JSON, and the server takes bodies of 32 MB.
 _AT_ONCE = 256
+_Asked = list[float] | models.SparseVector
 _STRONG = models.WriteOrdering.STRONG
 _MAJORITY = models.ReadConsistencyType.MAJORITY
 _SETUP_SECONDS = 60
@@ -51,17 +49,25 @@ _SETUP_SECONDS = 60
 class QdrantVectorStore:
     """Generations as collections of the same name. Thread-safe, as the client is."""
 
-    def __init__(self, client: QdrantClient) -> None:
+    def __init__(self, client: QdrantClient, placement: Placement = DEFAULT) -> None:
         self._client = client
+        self._placement = placement
         self._dimensions: dict[str, int] = {}
 
     @classmethod
-    def connect(cls, url: str, *, api_key: str | None = None, timeout: float = TIMEOUT) -> Self:
+    def connect(
+        cls,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        placement: Placement = DEFAULT,
+    ) -> Self:
         """A store that connects when it is first used; `timeout` is in seconds per call. The port is 6333 unless given."""
         client = QdrantClient(
             url=url, api_key=api_key, timeout=max(1, round(timeout)), check_compatibility=False
         )
-        return cls(client)
+        return cls(client, placement)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -71,48 +77,29 @@ class QdrantVectorStore:
             settings.qdrant_url,
             api_key=key.get_secret_value() if key else None,
             timeout=settings.qdrant_timeout,
+            placement=Placement.from_settings(settings),
         )
 
     def candidates(self, generation: str, query: HybridQuery) -> list[Candidate]:
-        """What either leg has among its best, in the order of ids: each is asked, and then for what only the other has."""
+        """What either leg has among its best, in the order of ids: each is asked, and then for what only the other has.
+
+        A filter may cut a graph into pieces, so when it finds too few, all are read.
+        """
         if sees_nothing(query):
             self._size(generation)
             return []
         legs, seen = _legs(query), filter_of(visible(query.filter))
-        best = self._ask(
-            generation,
-            {
-                name: models.QueryRequest(
-                    query=vector,
-                    using=name,
-                    filter=seen,
-                    limit=query.candidates,
-                    with_payload=list(PROPOSED),
-                )
-                for name, vector in legs.items()
-            },
-        )
-        proposals: dict[str, Proposals] = {
-            name: {str(hit.id): (hit.score, *proposed(hit.payload)) for hit in hits}
-            for name, hits in best.items()
-        }
-        by_dense, by_sparse = proposals[DENSE], proposals.get(SPARSE, {})
+        best = {leg: _best(query, leg, vector, seen, APPROXIMATE) for leg, vector in legs.items()}
+        found = {leg: _proposals(hits) for leg, hits in self._ask(generation, best).items()}
+        if len(found[DENSE]) < query.candidates:
+            all_read = self._ask(generation, {DENSE: _best(query, DENSE, legs[DENSE], seen, EXACT)})
+            found[DENSE] = _proposals(all_read[DENSE])
+        by_dense, by_sparse = found[DENSE], found.get(SPARSE, {})
         lacking = {DENSE: by_sparse.keys() - by_dense.keys(), SPARSE: by_dense.keys() - by_sparse.keys()}
-        rest = self._ask(
-            generation,
-            {
-                name: models.QueryRequest(
-                    query=vector,
-                    using=name,
-                    filter=models.Filter(must=[models.HasIdCondition(has_id=list(lacking[name]))]),
-                    params=models.SearchParams(exact=True),
-                    limit=len(lacking[name]),
-                )
-                for name, vector in legs.items()
-                if lacking[name]
-            },
-        )
-        more = {name: {str(hit.id): hit.score for hit in hits} for name, hits in rest.items()}
+        rest = {leg: _scores_of(leg, legs[leg], ids) for leg, ids in lacking.items() if leg in legs and ids}
+        more = {
+            leg: {str(hit.id): hit.score for hit in hits} for leg, hits in self._ask(generation, rest).items()
+        }
         return united(by_dense, by_sparse, more.get(DENSE, {}), more.get(SPARSE, {}))
 
     def count(self, generation: str, *, version_id: str | None = None, document_id: str | None = None) -> int:
@@ -151,14 +138,16 @@ class QdrantVectorStore:
         return {name for name in names if is_name(name)}
 
     def create(self, generation: str, dimensions: int) -> None:
-        """Make the collection and its indexes; what exists already, even half of it, is completed."""
+        """Make the collection and its indexes; what exists already, even half of it, is completed, and kept as it is."""
         with _translated(generation):
             if not self._client.collection_exists(checked(generation)):
                 self._create_collection(generation, dimensions)
         check_same(generation, self._size(generation), dimensions)
         with _translated(generation):
-            for field, schema in _INDEXES.items():
-                self._client.create_payload_index(generation, field, schema, wait=True, ordering=_STRONG)
+            indexed = self._client.get_collection(generation).payload_schema
+            for field, schema in self._placement.indexes().items():
+                if field not in indexed:  # another schema would make the server build its index anew
+                    self._client.create_payload_index(generation, field, schema, wait=True, ordering=_STRONG)
 
     def upsert(self, generation: str, points: Sequence[Point], *, fence: Fence | None = None) -> None:  # noqa: ARG002 - the port's signature
         """Write points, applied when it returns."""
@@ -249,8 +238,11 @@ class QdrantVectorStore:
         try:
             self._client.create_collection(
                 generation,
-                vectors_config={DENSE: models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
-                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                vectors_config=self._placement.dense(dimensions),
+                sparse_vectors_config=self._placement.sparse(),
+                shard_number=self._placement.shard_number,
+                replication_factor=self._placement.replication_factor,
+                write_consistency_factor=self._placement.write_consistency_factor,
                 timeout=_SETUP_SECONDS,
             )
         except UnexpectedResponse as error:
@@ -293,9 +285,33 @@ def _unavailable(what: str, error: Exception) -> StoreUnavailable:
     )
 
 
-def _legs(query: HybridQuery) -> dict[str, Any]:
+def _best(
+    query: HybridQuery, leg: str, vector: _Asked, seen: models.Filter, how: models.SearchParams
+) -> models.QueryRequest:
+    """A leg's best; the words have an index of their own, which is exact."""
+    return models.QueryRequest(
+        query=vector,
+        using=leg,
+        filter=seen,
+        params=how if leg == DENSE else None,
+        limit=query.candidates,
+        with_payload=list(PROPOSED),
+    )
+
+
+def _scores_of(leg: str, vector: _Asked, ids: Collection[str]) -> models.QueryRequest:
+    """These points' scores; a graph would be no help, and might miss one."""
+    those = models.Filter(must=[models.HasIdCondition(has_id=list(ids))])
+    return models.QueryRequest(query=vector, using=leg, filter=those, params=EXACT, limit=len(ids))
+
+
+def _proposals(hits: Sequence[models.ScoredPoint]) -> Proposals:
+    return {str(hit.id): (hit.score, *proposed(hit.payload)) for hit in hits}
+
+
+def _legs(query: HybridQuery) -> dict[str, _Asked]:
     """The question's vectors by name; a question of stop words alone has no sparse one."""
-    legs: dict[str, Any] = {DENSE: query.dense.tolist()}
+    legs: dict[str, _Asked] = {DENSE: query.dense.tolist()}
     if query.sparse.indices:
         legs[SPARSE] = _sparse(query.sparse.indices, query.sparse.values)
     return legs

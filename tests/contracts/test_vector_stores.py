@@ -19,6 +19,7 @@ from ibid.vectors.errors import Fenced, GenerationMissing
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import Fence, HybridQuery, Point, PointFilter, PointPayload, VectorStore
 from ibid.vectors.qdrant import QdrantVectorStore
+from ibid.vectors.qdrant_placement import Placement
 from ibid.vectors.remote import RemoteVectorStore, StoreServer, new_address, new_authkey
 
 DIMENSIONS = 8
@@ -534,13 +535,32 @@ class TestQdrantLocalMode(VectorStoreContract):
         store.close()
 
 
+class TestQdrantLocalModeLarge(TestQdrantLocalMode):
+    """What a large generation is made of is taken by the client; 8-bit vectors and disks are the server's."""
+
+    @pytest.fixture
+    def store(self):
+        store = QdrantVectorStore(
+            QdrantClient(":memory:"), Placement(large=True, sparse_on_disk=True, replicas=2)
+        )
+        yield store
+        store.close()
+
+
 @pytest.mark.service
 class TestQdrantServer(VectorStoreContract):
+    placement = Placement()
+
     @pytest.fixture
     def store(self):
         url = os.environ.get("IBID_TEST_QDRANT_URL")
         if not url:
             pytest.skip("IBID_TEST_QDRANT_URL names no Qdrant server; none can be installed with the project")
-        store = QdrantVectorStore.connect(url, api_key=os.environ.get("IBID_TEST_QDRANT_API_KEY"))
+        api_key = os.environ.get("IBID_TEST_QDRANT_API_KEY")
+        store = QdrantVectorStore.connect(url, api_key=api_key, placement=self.placement)
         yield store
         store.close()
+
+
+class TestQdrantServerLarge(TestQdrantServer):
+    placement = Placement(large=True, sparse_on_disk=True)
