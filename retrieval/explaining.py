@@ -86,6 +86,7 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
     asked = replace(asked, question=cleaned(asked.question, kit.settings.max_question_chars))
     with kit.db.read() as session:
         target = target_of(session, known, collection_ref)
+        asked = replace(asked, plan=target.plan_for(asked))
         document = access.document(session, known, expected.document_id)
         if document.collection_id != target.collection_id:
             raise access.DocumentNotFound(f"The collection has no document {expected.document_id!r}.")
@@ -247,7 +248,7 @@ def _in_the_search(
     """The stages of the search itself."""
     query = query_of(kit, asked, target)
     wanted = set(so_far.chunk_ids)
-    ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), asked.plan)
+    ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), target.plan_for(asked))
     many = kit.vectors.candidates(target.generation_id, replace(query, candidates=LOOKED_THROUGH))
     known = replace(
         so_far,
@@ -264,7 +265,7 @@ def _in_the_search(
         return replace(
             known,
             stage=Stage.CANDIDATES,
-            reason=f"Neither leg has it among its best {asked.plan.candidates}.",
+            reason=f"Neither leg has it among its best {target.plan_for(asked).candidates}.",
             advice=_nearer(split=known.split),
         )
     return replace(

@@ -13,9 +13,9 @@ from time import perf_counter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ibid import access, described, generations, metrics
+from ibid import access, described, fits, generations, metrics
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
+from ibid.db.tables import ChunkRow, Collection, Document, Indexing, Version
 from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
@@ -68,25 +68,36 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The generation that a search reads, and how a question becomes vectors for it."""
-
-    collection_id: str
-    generation_id: str
-    recipe: Recipe
-    languages: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given."""
+    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given.
+
+    Without a `plan` it is searched as its collection is.
+    """
 
     scope: Scope
     question: str
     limit: int
     document_ids: frozenset[str] | None
     filters: Filter | None
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The generation that a search reads, and how a question becomes vectors for it.
+
+    It is searched by `plan` unless whoever asks brings another: the preset, with the weights that were fitted on it.
+    """
+
+    collection_id: str
+    generation_id: str
+    recipe: Recipe
+    languages: tuple[str, ...]
     plan: Plan
+
+    def plan_for(self, asked: Asked) -> Plan:
+        """How this question is searched."""
+        return asked.plan or self.plan
 
 
 @dataclass(slots=True)
@@ -112,11 +123,12 @@ def search(
     *,
     document_ids: Iterable[str] | None = None,
     filters: Filter | None = None,
-    plan: Plan = BALANCED,
+    plan: Plan | None = None,
 ) -> SearchResult:
     """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them.
 
-    Only of these documents, and of those for whose metadata the filter holds, as far as given.
+    Only of these documents, and of those for whose metadata the filter holds, as far as given. Without a plan it is
+    searched by the preset, with the weights that were fitted on the generation, if there are some.
     """
     if not 1 <= limit <= LARGEST_LIMIT:
         raise LimitOutOfRange(f"limit is {limit}; it must be from 1 to {LARGEST_LIMIT}.", param="limit")
@@ -135,7 +147,12 @@ def search(
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
     return SearchResult(
-        hits, target.collection_id, target.generation_id, target.recipe.embedder, plan, watch.spent
+        hits,
+        target.collection_id,
+        target.generation_id,
+        target.recipe.embedder,
+        target.plan_for(asked),
+        watch.spent,
     )
 
 
@@ -151,10 +168,22 @@ def check_as_of(kit: Kit, scope: Scope) -> None:
 
 def target_of(session: Session, scope: Scope, ref: str) -> Target:
     """The active generation of a collection that the scope may see."""
-    collection = access.collection(session, scope, ref)
-    generation = session.get_one(Generation, collection.active_generation_id)
-    languages = generations.languages(session, generation.id)
-    return Target(collection.id, generation.id, generations.recipe_of(generation), languages)
+    return target_in(session, access.collection(session, scope, ref).active_generation_id)
+
+
+def target_in(session: Session, generation_id: str) -> Target:
+    """A generation as a target, whoever asks."""
+    generation, weights = fits.searched(session, generation_id)
+    languages = generations.languages(session, generation_id)
+    plan = BALANCED
+    if weights is not None:
+        plan = replace(
+            BALANCED,
+            dense_weight=weights.dense_weight,
+            nearby_weight=weights.nearby_weight,
+            fitted=weights.fit_id,
+        )
+    return Target(generation.collection_id, generation_id, generations.recipe_of(generation), languages, plan)
 
 
 def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
@@ -165,7 +194,7 @@ def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
         PointFilter(
             access.moment(asked.scope).timestamp(), asked.scope.principals, asked.document_ids, asked.filters
         ),
-        asked.plan.candidates,
+        target.plan_for(asked).candidates,
     )
 
 
@@ -195,16 +224,17 @@ def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit,
 
     All are fused anew each time, so that the order is always that of one fusion.
     """
+    plan = target.plan_for(asked)
     with watch.step("encode"):
         query = query_of(kit, asked, target)
     while True:
         with watch.step("engine"):
             candidates = kit.vectors.candidates(target.generation_id, query)
         with watch.step("fusion"):
-            ranked = fusion.fused(candidates, asked.plan)
+            ranked = fusion.fused(candidates, plan)
         with watch.step("check"), kit.db.read() as session:
             found = _confirmed(session, asked, target, ranked)
-            made = passages.places(found, asked.limit, asked.plan.passage_chunks)
+            made = passages.places(found, asked.limit, plan.passage_chunks)
             if len(made) == asked.limit or len(candidates) < query.candidates:
                 return passages.whole(session, made)
         query = replace(query, candidates=query.candidates * GROWTH)

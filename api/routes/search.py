@@ -82,12 +82,13 @@ class HitView(models.Response):
 
 
 class PlanView(models.Response):
-    """How a search was made: its preset, with the knobs that were turned."""
+    """How a search was made: its preset, with the knobs that were turned; `fitted` is the fit of its weights, or null."""
 
     candidates: int
     dense_weight: float
     nearby_weight: float
     passage_chunks: int
+    fitted: str | None
 
 
 class Found(models.Response):
@@ -203,10 +204,10 @@ def facets(
     return FacetsFound.model_validate(result)
 
 
-def planned(body: Query) -> Plan:
-    """The plan of a request."""
+def planned(body: Query) -> Plan | None:
+    """The plan of a request; None for one that leaves it to the collection, with its fit: `balanced` and no knob turned."""
     turned = body.knobs.model_dump(exclude_none=True) if body.knobs is not None else {}
-    return replace(PRESETS[body.preset], **turned)
+    return replace(PRESETS[body.preset], **turned) if turned or body.preset != "balanced" else None
 
 
 def parsed(given: dict[str, Any] | None) -> filters.Filter | None:
