@@ -155,7 +155,8 @@ def fit(questions: Sequence[Judged], source: str, left_out: int = 0) -> Report:
 def choose(values: Values, allowed: Sequence[int]) -> int:
     """Of the points within one standard error of the best, that which moves the least from the preset.
 
-    The error is that of the difference from the best, question by question. Without questions it is the preset.
+    The error is that of the difference from the best, question by question. Points that are worse than a leg alone are
+    left out, unless even the best is. Without questions it is the preset.
     """
     if not len(values):
         return PRESET
@@ -163,7 +164,8 @@ def choose(values: Values, allowed: Sequence[int]) -> int:
     best = min(allowed, key=lambda point: (-means[point], _moved(point)))
     gaps = values[:, [best]] - values
     errors = gaps.std(axis=0, ddof=min(1, len(values) - 1)) / sqrt(len(values))
-    near = [point for point in allowed if gaps[:, point].mean() <= errors[point]]
+    floor = min(means[best], max(means[point] for point in LEGS.values()))
+    near = [point for point in allowed if gaps[:, point].mean() <= errors[point] and means[point] >= floor]
     return min(near, key=lambda point: (_moved(point), -means[point], point))
 
 
