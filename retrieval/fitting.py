@@ -173,9 +173,10 @@ def _decided(means: Mapping[str, float] | None, gain: Interval | None, chosen: i
     """The guard: whether the weights count, and why in a sentence."""
     if means is None or gain is None or gain.n < FEWEST:
         n = gain.n if gain is not None else 0
+        counted = "is 1 question" if n == 1 else f"are {n} questions"
         return (
             False,
-            f"There are {n} questions, and {FEWEST} are the fewest that tell anything: nothing is changed.",
+            f"There {counted}, and {FEWEST} are the fewest that tell anything: nothing is changed.",
         )
     if chosen == PRESET:
         return (
