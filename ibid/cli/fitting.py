@@ -16,6 +16,8 @@ from ibid.cli.documents import ENDED, POLL_SECONDS, complaint, shown_progress
 from ibid.errors import Invalid, NotFound
 
 out = Console(highlight=False)
+aside = Console(highlight=False, stderr=True)
+"""Where the progress goes, so that what is printed may be read by programs."""
 
 
 class QuestionsInvalid(Invalid):
@@ -82,7 +84,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
     """The job once it has ended."""
-    with shown_progress() as progress:
+    with shown_progress(aside) as progress:
         asking = progress.add_task("asking", total=None)
         while True:
             job: dict[str, Any] = json_of(client.get(f"/v1/jobs/{job_id}"))
