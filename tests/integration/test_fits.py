@@ -20,6 +20,7 @@ from ibid.types import JobKind, JobState
 from retrieval import trial
 from retrieval.kit import Kit
 from tests.door import Door, made
+from tests.services import postgres_database
 from worker import housekeeping
 
 PLACES = 36
@@ -40,8 +41,9 @@ SYLLABLES = (
     "pul",
 )
 LEASE = timedelta(seconds=20)
-# A name is misspelt, and beside it stands a word of another place: the meaning finds the one, the words the other.
-MISLEADING = "{name}ly {other}side harbour"
+# The meaning finds what is misspelt, the words find what is not. Two questions of three mislead the words, and one, a
+# little, the meaning: neither leg alone is as good as both with more of the meaning than the preset has.
+MISLEADING = ("{name}ly {name}ish {other}side", "{name}ly {name}ish {other}side", "{name}side {other}ly")
 SENTENCE = (
     "Ships of the {name} line call at the pier of {name} on {day} mornings and leave before noon for {next}."
 )
@@ -67,10 +69,12 @@ class Coast:
     places: dict[int, str]
 
     def golden(self) -> list[dict[str, Any]]:
-        """Questions that the words alone get wrong."""
+        """Questions that each leg alone gets wrong, some of them."""
         return [
             {
-                "query": MISLEADING.format(name=name_of(place), other=name_of((place + 7) % PLACES)),
+                "query": MISLEADING[place % 3].format(
+                    name=name_of(place), other=name_of((place + 7) % PLACES)
+                ),
                 "document_id": document_id,
             }
             for place, document_id in self.places.items()
@@ -121,8 +125,8 @@ def fitted(door: Door, questions: list[dict[str, Any]] | None = None) -> dict[st
 
 
 @contextmanager
-def furnished(folder: Path) -> Iterator[Coast]:
-    with made(folder) as door:
+def furnished(folder: Path, url: str = "") -> Iterator[Coast]:
+    with made(folder, url) as door:
         collection = door.collection("coast")
         texts = {place: (text_of(place), f"place-{place}.txt") for place in range(PLACES)}
         places = {place: door.text(collection, *text)["id"] for place, text in texts.items()}
@@ -400,5 +404,28 @@ class TestForgetting:
         assert own.rows() == 1
         with own.door.parts.db.begin() as session:
             assert generations.expire(session, kept=timedelta()) == 1
+        own.door.work()
+        assert own.rows() == 0
+
+
+@pytest.mark.service
+def test_on_postgresql(tmp_path: Path) -> None:
+    """Adopted without the question about a deleted document, rolled back; another one is cancelled and tidied."""
+    with postgres_database() as url, furnished(tmp_path, url) as own:
+        begun = own.start(own.golden()).json()
+        held = own.claim()
+        own.door.delete(f"/v1/documents/{own.places[3]}")
+        own.door.work()
+        assert len(own.questions_kept()) == PLACES - 1
+        trial.fit(own.kit, held, lambda: None)
+        assert own.door.get(f"/v1/fits/{begun['id']}").json()["state"] == "adopted"
+        assert own.plan()["fitted"] == begun["id"]
+        assert own.door.post(f"/v1/fits/{begun['id']}/rollback").json()["in_force"] is False
+        assert own.plan()["fitted"] is None
+        other = own.start(own.golden()[4:]).json()
+        own.door.post(f"/v1/jobs/{other['job_id']}/cancel")
+        housekeeping.sweep(own.door.parts, now())
+        assert own.questions_kept() == []
+        own.door.delete("/v1/collections/coast")
         own.door.work()
         assert own.rows() == 0
