@@ -65,7 +65,7 @@ def fit(kit: Kit, held: Claim, go_on: Callable[[], None]) -> None:
         asked_for = fits.pending(session, held)
         target = target_in(session, asked_for.generation_id)
     if asked_for.source == fits.GIVEN:
-        wanted, left_out = _given(kit, target, asked_for.questions or [])
+        wanted, left_out = _given(kit, target, asked_for.questions or [], go_on)
     else:
         wanted, left_out = _made(kit, target), 0
     judged = []
@@ -94,12 +94,17 @@ def _asked(kit: Kit, target: Target, wanted: _Wanted) -> Question:
     return Question(fingerprints.of(wanted.text), candidates, things, wanted.gold)
 
 
-def _given(kit: Kit, target: Target, golden: Sequence[Mapping[str, Any]]) -> tuple[list[_Wanted], int]:
+def _given(
+    kit: Kit, target: Target, golden: Sequence[Mapping[str, Any]], go_on: Callable[[], None]
+) -> tuple[list[_Wanted], int]:
     """Those of the questions whose answers readers may see, and how many are left out."""
     by_document: dict[str, list[fits.Golden]] = defaultdict(list)
     for each in golden:
         by_document[each["document_id"]].append(fits.Golden(**each))
-    found = [one for each in by_document.items() for one in _resolved(kit, target, *each)]
+    found: list[_Wanted] = []
+    for document_id, about in by_document.items():
+        go_on()
+        found += _resolved(kit, target, document_id, about)
     return _joined(found), len(golden) - len(found)
 
 

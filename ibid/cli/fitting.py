@@ -68,8 +68,12 @@ def roll_back(collection: str, *, as_json: bool) -> None:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON Lines file; blank lines are passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise QuestionsInvalid(f"{path} is not UTF-8: {error}.") from error
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
