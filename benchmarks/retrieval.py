@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.bench import Bench, Row, Target
-from evals import certainty, shapes
+from evals import shapes
 from evals.datasets import DATA
 from evals.evaluation import Outcome, evaluate, runs
 from evals.filling import WHOLE, Filled, Index, fill, kit_of
@@ -21,6 +21,7 @@ from evals.ways import FUSED, LEGS
 from ibid.bootstrap import Parts, open_parts
 from ibid.embedding.registry import EmbedderPool
 from ibid.nudge.memory import MemoryNudge
+from retrieval import certainty
 from retrieval.plan import BALANCED, Plan
 
 SETS: Final = {

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evals import page, shapes, ways
-from evals.certainty import Interval
 from evals.evaluation import Evaluation, evaluate, runs
 from evals.filling import fill, scratch
 from evals.vectors import Vectors
 from ibid.settings import Settings
+from retrieval.certainty import Interval
 
 COLLECTION = "evaluated"
 

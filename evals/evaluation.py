@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from evals import certainty, measures, ways
-from evals.certainty import Comparison, Interval
+from evals import measures, ways
 from evals.filling import Filled
 from evals.sets import Question
 from evals.ways import Run
 from ibid.types import Hit
+from retrieval import certainty
+from retrieval.certainty import Comparison, Interval
 from retrieval.kit import Kit
 from retrieval.plan import Plan
 

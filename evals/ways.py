@@ -1,7 +1,7 @@
 """Ways to search that can be compared, as they are written: a name, and what is different, as in `fused,nearby_weight=0`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from evals.shelf import ADMIN
@@ -24,9 +24,9 @@ WAYS: Final[Mapping[str, Plan]] = {
     **LEGS,
     **{str(name): plan for name, plan in PRESETS.items()},
 }
-"""`fused` is how every reader searches, which is the preset `balanced`; `dense` and `sparse` are each half of it alone."""
+"""`fused` is the preset `balanced`, by which every reader searches whose collection has no fit; `dense` and `sparse` are each half of it alone."""
 
-_KNOBS: Final = {field.name: type(getattr(BALANCED, field.name)) for field in fields(Plan)}
+_KNOBS: Final = {name: type(value) for name, value in asdict(BALANCED).items() if value is not None}
 
 
 class WayUnknown(Invalid):

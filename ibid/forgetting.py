@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from ibid import holders, replies
+from ibid import fits, holders, replies
 from ibid.claims import Claim
 from ibid.db.tables import (
     AnswerCitation,
@@ -27,6 +27,7 @@ from ibid.db.tables import (
     Document,
     DocumentGrant,
     Erasure,
+    Fit,
     Indexing,
     Job,
     KeptOut,
@@ -155,6 +156,7 @@ PLACES: Final = (
         lambda t: and_(Arrival.url.is_not(None), Arrival.job_id.in_(t.arrivals)),
         "an address by which it was known is still to be fetched, or kept for another try until it expires",
     ),
+    Place(Fit, lambda t: fits.asks_of(t.document_id)),
     Place(AnswerSource, lambda t: AnswerSource.document_id == t.document_id, LEDGER),
     Place(
         AnswerCitation, lambda t: and_(AnswerCitation.document_id == t.document_id, AnswerCitation.end > 0)

@@ -17,6 +17,8 @@ from ibid.errors import Conflict, NotFound
 from ibid.types import TERMINAL, JobKind, JobState, Scope
 
 RETRIED_AT_ONCE: Final = 1000
+STARTED_ANEW: Final = {JobKind.REINDEX: "reindexes", JobKind.FIT: "fits"}
+"""Kinds that are not tried again once they have ended, and where another one is begun."""
 KILLS: Final = "parser_kills"
 """The statistic of a job under way that says how often its parser was killed, most likely from outside."""
 NOBODY: Final = Scope(key_id="", role="reader", collections=frozenset())
@@ -183,7 +185,7 @@ def cancel(session: Session, scope: Scope, job_id: str) -> Job:
 def retry_failed(session: Session, scope: Scope, those: Those, *, limit: int = RETRIED_AT_ONCE) -> list[str]:
     """Queue failed jobs again, the oldest first; gives the ids of those that could be."""
     failed = replace(those, state=JobState.FAILED)
-    rules = [*failed.rules(session, scope), Job.kind != JobKind.REINDEX]
+    rules = [*failed.rules(session, scope), Job.kind.not_in(STARTED_ANEW)]
     wanted = session.execute(
         select(Job.id, Job.document_id).where(*rules).order_by(Job.id).limit(limit)
     ).all()
@@ -218,8 +220,10 @@ def retry(session: Session, scope: Scope, job_id: str) -> Job:
             f"Job {job_id} is {job.state}; only failed or cancelled jobs are tried again, and those that left pictures "
             "unread in what is still the newest version."
         )
-    if job.kind == JobKind.REINDEX:
-        raise JobNotRetryable("A reindex that ended is started anew: POST /v1/collections/{c}/reindexes.")
+    if job.kind in STARTED_ANEW:
+        raise JobNotRetryable(
+            f"A {job.kind} that ended is started anew: POST /v1/collections/{{c}}/{STARTED_ANEW[JobKind(job.kind)]}."
+        )
     if job.kind in {JobKind.UNPACK, JobKind.FETCH}:
         arrival = session.get_one(Arrival, job.id)
         if arrival.blob_id is None and arrival.url is None:

@@ -239,6 +239,7 @@ class JobKind(StrEnum):
     REINDEX = "reindex"
     UNPACK = "unpack"
     FETCH = "fetch"
+    FIT = "fit"
 
 
 CHUNKER_REVISION: Final = 4

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from ibid import claims, families, forgetting, removal, replies, resumable, strays, uploads, withdrawal
+from ibid import claims, families, fits, forgetting, removal, replies, resumable, strays, uploads, withdrawal
 from ibid.claims import Claim
 from ibid.db.tables import (
     AttachmentRow,
@@ -121,6 +121,7 @@ def _erase_rows(tools: Tools, session: Session, traces: Traces) -> dict[str, int
         "receipts": sum(bool(version.receipt) for version in versions),
         "texts": len(gone),
         "attachments": sum(key in gone for key in attached),
+        "fit_questions": fits.forget_questions(session, traces.document_id),
         "saved_replies": replies.withdraw(session, {traces.document_id, *traces.uploads}),
     }
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, or_, select, update
 
-from ibid import arrivals, claims, forgetting, generations, holders, strays, uploads, versions, writing
+from ibid import arrivals, claims, fits, forgetting, generations, holders, strays, uploads, versions, writing
 from ibid.claims import Claim
 from ibid.clock import now
 from ibid.db import schema
@@ -92,6 +92,7 @@ def _purge_generation(tools: Tools, held: Claim, generation_id: str) -> dict[str
         claims.progress(session, held, "removing")
         session.execute(delete(Indexing).where(Indexing.generation_id == generation_id))
         session.execute(update(Generation).where(Generation.id == generation_id).values(state="dropped"))
+        fits.forget(session, [generation_id])
     return {"generations": 1} | forget_chunks(tools, held, ChunkRow.generation_id == generation_id)
 
 
@@ -261,6 +262,7 @@ def _drop_generations(tools: Tools, held: Claim) -> dict[str, int]:
             update(Collection).where(Collection.id == held.collection_id).values(name="", description="")
         )
         session.execute(update(Generation).where(Generation.id.in_(ours)).values(state="dropped"))
+        fits.forget(session, ours)
     return counts
 
 

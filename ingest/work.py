@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -49,20 +49,26 @@ document in a thousand would meet ten in a row. Code in a document that kills it
 
 log = logging.getLogger(__name__)
 
+Room = Callable[[Tools, Claim], object]
+"""What does a job of one kind, which is alone in its batch."""
 
-def work(tools: Tools, claims: Sequence[Claim]) -> None:
-    """Work on a batch as it was claimed: ingests together, anything else alone."""
+
+def work(tools: Tools, claims: Sequence[Claim], rooms: Mapping[JobKind, Room] | None = None) -> None:
+    """Work on a batch as it was claimed: ingests together, anything else alone.
+
+    `rooms` do the kinds of jobs that are not ingestion's; what goes wrong in them is met as everywhere.
+    """
     kind = claims[0].kind
     if kind is JobKind.INGEST:
         ingest(tools, claims)
-    elif kind is JobKind.REINDEX:
-        _attempt(tools, claims[0], reindexing.reindex)
-    elif kind is JobKind.UNPACK:
-        _attempt(tools, claims[0], unpacking.unpack)
-    elif kind is JobKind.FETCH:
-        _attempt(tools, claims[0], fetching.fetch)
     else:
-        _attempt(tools, claims[0], purging.purge)
+        own: dict[JobKind, Room] = {
+            JobKind.REINDEX: reindexing.reindex,
+            JobKind.UNPACK: unpacking.unpack,
+            JobKind.FETCH: fetching.fetch,
+            JobKind.PURGE: purging.purge,
+        }
+        _attempt(tools, claims[0], own[kind] if kind in own else (rooms or {})[kind])
 
 
 def ingest(tools: Tools, claims: Sequence[Claim]) -> None:

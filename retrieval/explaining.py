@@ -116,6 +116,7 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
     asked = replace(asked, question=cleaned(asked.question, kit.settings.max_question_chars))
     with kit.db.read() as session:
         target = target_of(session, known, collection_ref)
+        asked = replace(asked, plan=target.plan_for(asked))
         document = access.document(session, known, expected.document_id)
         if document.collection_id != target.collection_id:
             raise access.DocumentNotFound(f"The collection has no document {expected.document_id!r}.")
@@ -271,7 +272,7 @@ class _Lost:
 
     def _quoted(self) -> Explanation | None:
         phrases = self._asked.analysis.phrases
-        if not (self._asked.plan.quoted and phrases):
+        if not (self._target.plan_for(self._asked).quoted and phrases):
             return None
         for row in self._session.scalars(select(ChunkRow).where(ChunkRow.id.in_(self.so_far.chunk_ids))):
             if holds(phrases, words_around(self._document.name, row.heading, row.text)):
@@ -292,10 +293,11 @@ def _in_the_search(
     found: Callable[[Plan], Sequence[Hit]],
 ) -> Explanation:
     """The stages of the search itself; `found` is what it finds by a plan."""
-    hits = found(asked.plan)
+    plan = target.plan_for(asked)
+    hits = found(plan)
     query = query_of(kit, asked, target)
     wanted = set(so_far.chunk_ids)
-    ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), asked.plan)
+    ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), plan)
     many = kit.vectors.candidates(target.generation_id, replace(query, candidates=LOOKED_THROUGH))
     known = replace(
         so_far,
@@ -312,10 +314,10 @@ def _in_the_search(
         return replace(
             known,
             stage=Stage.CANDIDATES,
-            reason=f"Neither leg has it among its best {asked.plan.candidates}.",
+            reason=f"Neither leg has it among its best {plan.candidates}.",
             advice=_nearer(split=known.split),
         )
-    lost = _left_out(known, asked.plan, spans, found)
+    lost = _left_out(known, plan, spans, found)
     if lost is not None:
         return lost
     return replace(

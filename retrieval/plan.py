@@ -17,7 +17,8 @@ class Plan:
     search turn the question's vector towards theirs. `rerank` candidates are read again by the reranker, whose part in
     their score is `rerank_weight`. As many as `passage_chunks` chunks next to each other are one passage, and a passage
     grows to `section_chunks` where its section has them. `diversity` (0 to 1) is how much a passage loses for being like
-    one before it. `max_tokens` is how long the passages may be together, 0 for as long as they are.
+    one before it. `max_tokens` is how long the passages may be together, 0 for as long as they are. `fitted` is the fit
+    that the weights come from, if they do.
     """
 
     candidates: int = 100
@@ -32,6 +33,7 @@ class Plan:
     section_chunks: int = 0
     diversity: float = 0.0
     max_tokens: int = 0
+    fitted: str | None = None
 
 
 BALANCED: Final = Plan()
@@ -40,7 +42,7 @@ PRESETS: Final[dict[Preset, Plan]] = {
     "balanced": BALANCED,
     "thorough": Plan(candidates=400, passage_chunks=5, section_chunks=5),
 }
-"""`balanced` is what is searched with unless somebody asks otherwise, and what is measured."""
+"""`balanced` is what is searched with unless somebody asks otherwise or weights were fitted, and what is measured."""
 RERANKED: Final = 40
 """Candidates that the preset `thorough` has read again."""
 

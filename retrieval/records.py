@@ -116,7 +116,7 @@ def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapp
     """Record what was searched, whose passages the model is shown, and what the gate saw."""
     answer = running(session, answer_id)
     answer.generation_id = result.generation_id
-    answer.settings = answer.settings | {"gate": dict(gate)}
+    answer.settings = answer.settings | {"gate": dict(gate), "plan": asdict(result.plan)}
     shown = sorted({hit.document_id for hit in result.hits})
     session.add_all(AnswerSource(answer_id=answer_id, document_id=document_id) for document_id in shown)
     add_event(

@@ -15,9 +15,9 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ibid import access, described, generations, metrics
+from ibid import access, described, fits, generations, metrics
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
+from ibid.db.tables import ChunkRow, Collection, Document, Indexing, Version
 from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
@@ -75,30 +75,41 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The generation that a search reads, and how a question becomes vectors for it."""
-
-    collection_id: str
-    generation_id: str
-    recipe: Recipe
-    languages: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given."""
+    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given.
+
+    Without a `plan` it is searched as its collection is.
+    """
 
     scope: Scope
     question: str
     limit: int
     document_ids: frozenset[str] | None
     filters: Filter | None
-    plan: Plan
+    plan: Plan | None
 
     @property
     def analysis(self) -> Analysis:
         """What the question says of words that must be found."""
         return analysed(self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The generation that a search reads, and how a question becomes vectors for it.
+
+    It is searched by `plan` unless whoever asks brings another: the preset, with the weights that were fitted on it.
+    """
+
+    collection_id: str
+    generation_id: str
+    recipe: Recipe
+    languages: tuple[str, ...]
+    plan: Plan
+
+    def plan_for(self, asked: Asked) -> Plan:
+        """How this question is searched."""
+        return asked.plan or self.plan
 
 
 @dataclass(slots=True)
@@ -124,11 +135,12 @@ def search(
     *,
     document_ids: Iterable[str] | None = None,
     filters: Filter | None = None,
-    plan: Plan = BALANCED,
+    plan: Plan | None = None,
 ) -> SearchResult:
     """The best passages of a collection's active generation for a question, at most `limit` (1 to 50) of them.
 
-    Only of these documents, and of those for whose metadata the filter holds, as far as given.
+    Only of these documents, and of those for whose metadata the filter holds, as far as given. Without a plan it is
+    searched by the preset, with the weights that were fitted on the generation, if there are some.
     """
     if not 1 <= limit <= LARGEST_LIMIT:
         raise LimitOutOfRange(f"limit is {limit}; it must be from 1 to {LARGEST_LIMIT}.", param="limit")
@@ -151,7 +163,7 @@ def search(
         target.collection_id,
         target.generation_id,
         target.recipe.embedder,
-        plan,
+        target.plan_for(asked),
         asked.analysis,
         watch.spent,
     )
@@ -169,10 +181,22 @@ def check_as_of(kit: Kit, scope: Scope) -> None:
 
 def target_of(session: Session, scope: Scope, ref: str) -> Target:
     """The active generation of a collection that the scope may see."""
-    collection = access.collection(session, scope, ref)
-    generation = session.get_one(Generation, collection.active_generation_id)
-    languages = generations.languages(session, generation.id)
-    return Target(collection.id, generation.id, generations.recipe_of(generation), languages)
+    return target_in(session, access.collection(session, scope, ref).active_generation_id)
+
+
+def target_in(session: Session, generation_id: str) -> Target:
+    """A generation as a target, whoever asks."""
+    generation, weights = fits.searched(session, generation_id)
+    languages = generations.languages(session, generation_id)
+    plan = BALANCED
+    if weights is not None:
+        plan = replace(
+            BALANCED,
+            dense_weight=weights.dense_weight,
+            nearby_weight=weights.nearby_weight,
+            fitted=weights.fit_id,
+        )
+    return Target(generation.collection_id, generation_id, generations.recipe_of(generation), languages, plan)
 
 
 def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
@@ -183,7 +207,7 @@ def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
         PointFilter(
             access.moment(asked.scope).timestamp(), asked.scope.principals, asked.document_ids, asked.filters
         ),
-        asked.plan.candidates,
+        target.plan_for(asked).candidates,
     )
 
 
@@ -213,36 +237,39 @@ def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit,
 
     All are fused anew each time, so that the order is always that of one fusion.
     """
+    plan = target.plan_for(asked)
     with watch.step("encode"):
         query = query_of(kit, asked, target)
-    if asked.plan.feedback:
+    if plan.feedback:
         query = _fed_back(kit, asked, target, query, watch)
     while True:
         with watch.step("engine"):
             candidates = kit.vectors.candidates(target.generation_id, query)
         with watch.step("fusion"):
-            ranked = fusion.fused(candidates, asked.plan)
-        if asked.plan.rerank:
+            ranked = fusion.fused(candidates, plan)
+        if plan.rerank:
             ranked = _reranked(kit, asked, target, ranked, watch)
         with watch.step("check"), kit.db.read() as session:
-            confirmed = _confirmed(session, asked, target, ranked)
-            found = refining.exact(confirmed, asked.analysis, asked.plan, asked.limit)
-            made = passages.places(found, _looked_at(asked), asked.plan.passage_chunks)
-            if len(made) >= asked.limit or _seen_enough(candidates, query, asked):
-                return _shown(session, made, asked)
+            found = _exactly(session, asked, target, ranked)
+            looked_at = asked.limit * (refining.POOL if plan.diversity else 1)
+            made = passages.places(found, looked_at, plan.passage_chunks)
+            quoted = plan.quoted and bool(asked.analysis.phrases)
+            if len(made) >= asked.limit or _seen_enough(candidates, query, quoted=quoted):
+                return _shown(session, made, asked.limit, plan)
         query = replace(query, candidates=query.candidates * GROWTH)
 
 
 def _fed_back(kit: Kit, asked: Asked, target: Target, query: HybridQuery, watch: _Watch) -> HybridQuery:
     """The question turned towards the best that the asker may see of a first search (Rocchio, 1971)."""
+    plan = target.plan_for(asked)
     with watch.step("engine"):
         candidates = kit.vectors.candidates(target.generation_id, query)
     with watch.step("check"), kit.db.read() as session:
-        found = _confirmed(session, asked, target, fusion.fused(candidates, asked.plan))
+        found = _confirmed(session, asked, target, fusion.fused(candidates, plan))
         known = refining.vectors(session, [each.embedding_key for each in islice(found, FED_BACK)])
     if not known.any():
         return query
-    turned = query.dense + asked.plan.feedback * known.mean(axis=0)
+    turned = query.dense + plan.feedback * known.mean(axis=0)
     return replace(query, dense=turned / np.linalg.norm(turned))
 
 
@@ -252,34 +279,32 @@ def _reranked(kit: Kit, asked: Asked, target: Target, ranked: list[Ranked], watc
         raise RerankerMissing(
             "No reranker is configured: set IBID_RERANKER, or leave out `rerank`.", param="knobs"
         )
+    plan = target.plan_for(asked)
     with watch.step("check"), kit.db.read() as session:
-        found = refining.exact(
-            _confirmed(session, asked, target, ranked), asked.analysis, asked.plan, asked.limit
-        )
-        best = [each.hit for each in islice(found, asked.plan.rerank)]
+        found = _exactly(session, asked, target, ranked)
+        best = [each.hit for each in islice(found, plan.rerank)]
     with watch.step("rerank"):
         scores = kit.reranker.scores(asked.question, [refining.words_of(hit) for hit in best])
-    return mixed(ranked, dict(zip([hit.chunk_id for hit in best], scores, strict=True)), asked.plan)
+    return mixed(ranked, dict(zip([hit.chunk_id for hit in best], scores, strict=True)), plan)
 
 
-def _looked_at(asked: Asked) -> int:
-    """Passages of which those shown are chosen."""
-    return asked.limit * (refining.POOL if asked.plan.diversity else 1)
+def _exactly(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:
+    """Those that the scope may see, with regard to what the question says exactly."""
+    confirmed = _confirmed(session, asked, target, ranked)
+    return refining.exact(confirmed, asked.analysis, target.plan_for(asked), asked.limit)
 
 
-def _shown(session: Session, made: list[list[Found]], asked: Asked) -> tuple[Hit, ...]:
+def _seen_enough(candidates: Sequence[Candidate], query: HybridQuery, *, quoted: bool) -> bool:
+    """Whether the engine has no more; or whether, among so many, quoted words would have been found."""
+    return len(candidates) < query.candidates or (quoted and query.candidates >= refining.QUOTED_AMONG)
+
+
+def _shown(session: Session, made: list[list[Found]], limit: int, plan: Plan) -> tuple[Hit, ...]:
     """Those of the passages that are shown, each with its words."""
-    plan = asked.plan
-    shown = refining.different(session, made, plan.diversity, asked.limit)
+    shown = refining.different(session, made, plan.diversity, limit)
     if plan.section_chunks:
         shown = passages.grown(session, shown, plan.section_chunks)
     return passages.whole(session, refining.fitting(shown, plan.max_tokens))
-
-
-def _seen_enough(candidates: Sequence[Candidate], query: HybridQuery, asked: Asked) -> bool:
-    """Whether the engine has no more; or whether, among so many, quoted words would have been found."""
-    quoted = asked.plan.quoted and asked.analysis.phrases
-    return len(candidates) < query.candidates or bool(quoted and query.candidates >= refining.QUOTED_AMONG)
 
 
 def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:

@@ -24,6 +24,7 @@ from ingest.parsing.registry import parser_for
 from ingest.tools import Tools
 from ingest.work import work
 from tests.running import eventually
+from worker.rooms import ROOMS
 
 LEAVE = "Employees receive 20 days of paid leave each year.\n\nUnused leave is not paid out.\n"
 QUESTION = "How many days of paid leave do employees receive?"
@@ -101,7 +102,7 @@ class Door:
                 batch = claims.claim(session, "w", lease=timedelta(seconds=20), limit=16)
             if not batch:
                 return
-            work(tools, batch)
+            work(tools, batch, ROOMS)
 
     def code(self, response: Response) -> tuple[int, str]:
         """Status and code of a problem."""

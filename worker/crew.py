@@ -19,6 +19,7 @@ from ingest.tools import Tools
 from ingest.work import work
 from worker import housekeeping, memory
 from worker.postman import Postman
+from worker.rooms import ROOMS
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Crew:
                 return False
             with logs.on_jobs(batch):
                 try:
-                    work(self.tools, batch)
+                    work(self.tools, batch, ROOMS)
                 except IbidError as error:
                     log.warning("batch of %d interrupted: %s", len(batch), error.code)
                     self._return(batch, counts=False, reason=(error.code, error.message))

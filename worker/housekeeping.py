@@ -2,7 +2,19 @@
 
 from datetime import datetime, timedelta
 
-from ibid import arrivals, claims, generations, keys, outbox, replies, resumable, uploads, versions, writing
+from ibid import (
+    arrivals,
+    claims,
+    fits,
+    generations,
+    keys,
+    outbox,
+    replies,
+    resumable,
+    uploads,
+    versions,
+    writing,
+)
 from ibid.bootstrap import Parts
 from retrieval import records
 
@@ -15,6 +27,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
     with parts.db.begin() as session:
         records.end_interrupted(session)
         generations.tidy(session)
+        fits.tidy(session)
         generations.expire(session, kept=timedelta(hours=settings.generation_retention_hours))
         versions.expire(session, kept=timedelta(days=settings.version_retention_days))
         versions.clear_cancelled(session)

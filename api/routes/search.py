@@ -109,7 +109,7 @@ class HitView(models.Response):
 
 
 class PlanView(models.Response):
-    """How a search was made: its preset, with the knobs that were turned."""
+    """How a search was made: its preset, with the knobs that were turned; `fitted` is the fit of its weights, or null."""
 
     candidates: int
     dense_weight: float
@@ -123,6 +123,7 @@ class PlanView(models.Response):
     section_chunks: int
     diversity: float
     max_tokens: int
+    fitted: str | None
 
 
 class NumberView(models.Response):
@@ -276,9 +277,11 @@ def facets(
     return FacetsFound.model_validate(result)
 
 
-def planned(body: Query, *, reranks: bool) -> Plan:
-    """The plan of a request."""
+def planned(body: Query, *, reranks: bool) -> Plan | None:
+    """The plan of a request; None for one that leaves it to the collection, with its fit: `balanced` and no knob turned."""
     turned = body.knobs.model_dump(exclude_none=True) if body.knobs is not None else {}
+    if not turned and body.preset == "balanced":
+        return None
     return replace(preset(body.preset, reranks=reranks), **turned)
 
 

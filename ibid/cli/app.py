@@ -186,6 +186,32 @@ def doctor() -> None:
     raise typer.Exit(_act("doctor:examine"))
 
 
+@app.command()
+def fit(
+    collection: Annotated[str, typer.Argument(help="Name or id.")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON Lines: query, document_id, and page or sentence. Unset: made of the collection's text.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to what was before the last.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the weights of a collection's search to questions, and print what that found.
+
+    They count if they are better than the preset's by more than chance, on questions that they were not chosen on.
+    """
+    if rollback:
+        _act("fitting:roll_back", collection, as_json=as_json)
+    else:
+        raise typer.Exit(_act("fitting:fit", collection, questions, as_json=as_json))
+
+
 @evaluation.command("retrieval")
 def eval_retrieval(
     asked: Annotated[

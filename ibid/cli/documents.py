@@ -320,12 +320,12 @@ def complaint(name: str, sentence: str, code: str) -> str:
     return f"[red]{escape(name)}[/]: {escape(f'{sentence} [{code}]')}"
 
 
-def shown_progress() -> Progress:
-    """Bars for uploading and reading."""
+def shown_progress(console: Console = out) -> Progress:
+    """Bars for uploading, reading and asking."""
     return Progress(
         TextColumn("{task.description:>9}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=out,
+        console=console,
     )

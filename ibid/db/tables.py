@@ -413,6 +413,33 @@ class Reindex(Base):
     rolled_back_at: Mapped[datetime | None]
 
 
+class Fit(Base):
+    """Weights of a search's legs, fitted on a generation: fitting, adopted, not_adopted, rolled_back, failed, cancelled.
+
+    `questions` are those that somebody gave, only as long as the job needs them. What is kept, weights and `report`, is
+    numbers.
+    """
+
+    __tablename__ = "fits"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    generation_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("generations.id", ondelete="CASCADE"), index=True
+    )
+    job_id: Mapped[str] = mapped_column(Id, index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str] = mapped_column(String(16))
+    questions: Mapped[list[Any] | None]
+    dense_weight: Mapped[float | None] = mapped_column(Float)
+    nearby_weight: Mapped[float | None] = mapped_column(Float)
+    report: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    rolled_back_at: Mapped[datetime | None]
+
+
 class Answer(Base):
     """A question and what became of it. Text lives in its sentences; quotes are sliced when read."""
 

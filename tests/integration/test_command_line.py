@@ -68,6 +68,29 @@ def ibid(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[She
         yield shell
 
 
+class TestFit:
+    def test_few_questions_are_reported_and_change_nothing(self, ibid: Shell, tmp_path: Path) -> None:
+        with ibid.server.client() as client:
+            documents = client.get("/v1/collections/handbook/documents").json()["data"]
+        asked = [{"query": QUESTION, "document_id": each["id"]} for each in documents]
+        questions = tmp_path / "questions.jsonl"
+        questions.write_text("\n".join(map(json.dumps, asked)))
+        printed = " ".join(ibid.fine("fit", "handbook", "--questions", str(questions)).split())
+        assert "There is 1 question" in printed
+        assert "dense_weight 0.5, nearby_weight 0.3: not_adopted" in printed
+        report = json.loads(ibid.fine("fit", "handbook", "--json"))["report"]
+        assert (report["source"], report["adopted"]) == ("generated", False)
+
+    def test_what_cannot_be_is_said(self, ibid: Shell, tmp_path: Path) -> None:
+        refused = ibid("fit", "handbook", "--rollback")
+        assert refused.returncode == 1
+        assert "nothing to roll back" in refused.stdout + refused.stderr
+        questions = tmp_path / "questions.jsonl"
+        questions.write_text('{"query": "a"}\n[]\n')
+        refused = ibid("fit", "handbook", "--questions", str(questions))
+        assert "line 2 is not an object" in " ".join((refused.stdout + refused.stderr).split())
+
+
 class TestIngest:
     def test_same_names_in_subfolders_are_two_documents(self, ibid: Shell) -> None:
         with ibid.server.client() as client:

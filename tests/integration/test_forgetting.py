@@ -151,6 +151,7 @@ class TestDocument:
             "blobs": 3,
             "answer_sentences": 2,
             "nearest_passages": 0,
+            "fit_questions": 0,
             "saved_replies": 1,
             "upload_parts": 1,
             "points": {generation: {"state": "active", "points": 2}},

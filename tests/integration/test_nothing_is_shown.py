@@ -87,6 +87,7 @@ class World:
         self.uploads = [self.begun(), *([] if self.mail else [self.uploaded_in_parts()])]
         self.answers = self.asked()
         self.reindex = door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"]
+        self.fit = self.begun_to_fit()
         door.work()
         self.documents = [self.document, *([self.mail] if self.mail else [])]
         self.jobs = [job["id"] for job in door.get("/v1/jobs", params={"limit": 200}).json()["data"]]
@@ -151,6 +152,12 @@ class World:
         headers = {"Upload-Length": "9", "Upload-Metadata": metadata(filename="note.txt")}
         return str(self.door.post(f"/v1/collections/{self.collection}/uploads", headers=headers).json()["id"])
 
+    def begun_to_fit(self) -> str:
+        """On a question that quotes the document."""
+        question = {"query": ASKED, "document_id": self.document, "sentence": SECOND.split("\n\n")[0]}
+        path = f"/v1/collections/{self.collection}/fits"
+        return str(self.door.post(path, json={"questions": [question]}).json()["id"])
+
     def asked(self) -> list[str]:
         """Answers to everybody: whole, streamed, under a key, and a refusal that shows the nearest passages."""
         ids = []
@@ -181,6 +188,7 @@ class World:
             "job_id": self.jobs,
             "answer_id": self.answers,
             "reindex_id": [self.reindex],
+            "fit_id": [self.fit],
             "key_id": [
                 each["id"]
                 for each in self.door.get("/v1/api-keys").json()["data"]
@@ -216,6 +224,7 @@ class World:
             "facets": {"json": {"collection": collection, "keys": ["by"]}},
             "ask": {"json": {"collection": collection, "question": ASKED}},
             "start_reindex": {"json": {}},
+            "start_fit": {"json": {}},
             "create_api_key": {"json": {"name": "new", "role": "reader"}},
             "create_webhook": {"json": {"url": "http://127.0.0.1:9/other"}},
             "update_webhook": {"json": {"url": "http://127.0.0.1:9/down"}},
@@ -348,5 +357,6 @@ NOT_ANY_MORE = {
     "cancel_job",
     "retry_job",
     "roll_back",
+    "roll_back_fit",
     "start_reindex",
 }

@@ -64,6 +64,7 @@ class World:
             "job_id": document["job_id"],
             "answer_id": door.post("/v1/answers", json=question).json()["id"],
             "reindex_id": door.post(f"/v1/collections/{self.collection}/reindexes").json()["id"],
+            "fit_id": door.post(f"/v1/collections/{self.collection}/fits").json()["id"],
             "key_id": self._new_key(),
             "webhook_id": self._new_webhook(),
             "upload_id": self._new_upload(),

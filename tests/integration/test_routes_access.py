@@ -60,6 +60,10 @@ ADMIN = {
     "list_reindexes",
     "get_reindex",
     "roll_back",
+    "start_fit",
+    "list_fits",
+    "get_fit",
+    "roll_back_fit",
     "create_api_key",
     "list_api_keys",
     "get_api_key",
@@ -91,7 +95,7 @@ NOTHING_OF_OTHERS = {
     "verify_everything": 403,
 }
 # What the administrator is told where the world is not in the state for it.
-NOT_NOW = {"cancel_job": 409, "retry_job": 409, "sign_in": 401}
+NOT_NOW = {"cancel_job": 409, "retry_job": 409, "roll_back_fit": 409, "sign_in": 401}
 # What an operation cannot do without.
 QUERIES = {
     "collection_events": "?until_idle=true",
@@ -174,6 +178,8 @@ def _furnished(door: Door) -> World:
     answer = door.post("/v1/answers", json={"collection": collection, "question": QUESTION}).json()
     reindex = door.post(f"/v1/collections/{collection}/reindexes").json()
     door.work()
+    fit = door.post(f"/v1/collections/{collection}/fits").json()
+    door.work()
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
     hook = door.post("/v1/webhooks", json={"url": HOOK, "collections": [collection]}).json()
     upload = door.post(f"/v1/collections/{collection}/uploads", headers=ANNOUNCED).json()
@@ -184,6 +190,7 @@ def _furnished(door: Door) -> World:
         "job_id": document["job_id"],
         "answer_id": answer["id"],
         "reindex_id": reindex["id"],
+        "fit_id": fit["id"],
         "key_id": key["id"],
         "webhook_id": hook["id"],
         "upload_id": upload["id"],

@@ -18,6 +18,7 @@ from ibid.documents import Accepted, Upload
 from ibid.types import Attachment, Element, ElementKind, JobState, Parsed, ParseReport, Scope
 from ingest.tools import Tools
 from ingest.work import work
+from worker.rooms import ROOMS
 
 LEASE = timedelta(seconds=20)
 FACTS = "The bridge is 40 metres long.\n\nIt was built in 1931 by Ada Holm.\n\nLorries may not cross it."
@@ -102,7 +103,7 @@ class Shop:
     def work(self) -> None:
         """Work until nothing is due."""
         while claims := self.claim():
-            work(self.tools, claims)
+            work(self.tools, claims, ROOMS)
 
     def state(self, job_id: str | None) -> str:
         return self.job(job_id).state

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from evals import certainty, command, measures, page
+from evals import command, measures, page
 from evals.measures import MEASURES
 from evals.sets import Gold, Question
 from evals.ways import WayUnknown, plan_of
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.types import Hit, Legs
+from retrieval import certainty
 from retrieval.plan import Plan
 from tests.unit.test_question_sets import lines
 

@@ -30,7 +30,7 @@ export interface Progress {
   unit: string;
 }
 
-export type JobKind = "ingest" | "purge" | "reindex" | "unpack" | "fetch";
+export type JobKind = "ingest" | "purge" | "reindex" | "unpack" | "fetch" | "fit";
 
 /** A file of an archive that became no document, and why. */
 export interface Refusal {

@@ -55,6 +55,7 @@ const ABOUT: Record<Exclude<Job["kind"], "ingest">, string> = {
   reindex: "A new index",
   unpack: "Unpacking an archive",
   fetch: "Fetching an address",
+  fit: "Fitting the search",
 };
 
 function FailedJob({ job }: { job: Job }) {
@@ -69,8 +70,8 @@ function FailedJob({ job }: { job: Job }) {
           {error && <code>{error.code}</code>}
           {finished_at !== null && ` · ${momentOf(finished_at)}`}
         </span>
-        {/* A reindex that failed is started anew, never gone on with. */}
-        {mayEdit.value && kind !== "reindex" && (
+        {/* A reindex or a fit that failed is started anew, never gone on with. */}
+        {mayEdit.value && kind !== "reindex" && kind !== "fit" && (
           <button type="button" class="link" data-testid="retry-one" onClick={() => void retryFailure(job)}>
             Retry<span class="visually-hidden"> {name}</span>
           </button>

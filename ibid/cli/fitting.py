@@ -1,0 +1,121 @@
+"""`ibid fit`: fit a collection's search to questions, wait for the report, and go back."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ibid.cli.client import connect, json_of
+from ibid.cli.documents import ENDED, POLL_SECONDS, complaint, shown_progress
+from ibid.errors import Invalid, NotFound
+
+out = Console(highlight=False)
+aside = Console(highlight=False, stderr=True)
+"""Where the progress goes, so that what is printed may be read by programs."""
+
+
+class QuestionsInvalid(Invalid):
+    """The file of questions is not JSON Lines of objects."""
+
+    code = "questions_invalid"
+
+
+class NothingToRollBack(NotFound):
+    """Searches of the collection use no fit."""
+
+    code = "nothing_to_roll_back"
+
+
+def fit(collection: str, questions: Path | None, *, as_json: bool) -> int:
+    """Start a fit, follow its job and print the report; status 0 if it ended well, adopted or not."""
+    body = {} if questions is None else {"questions": _read(questions)}
+    with connect() as client:
+        started = json_of(client.post(f"/v1/collections/{collection}/fits", json=body))
+        job = _follow(client, started["job_id"])
+        ended = json_of(client.get(f"/v1/fits/{started['id']}"))
+    if as_json:
+        _print(ended)
+    elif ended["report"] is not None:
+        _show(ended)
+    elif job["error"]:
+        out.print(complaint(collection, job["error"]["message"], job["error"]["code"]))
+    else:
+        out.print(f"The fit was {job['state']}.")
+    return int(job["state"] != "succeeded")
+
+
+def roll_back(collection: str, *, as_json: bool) -> None:
+    """Roll back the fit that searches of the collection use."""
+    with connect() as client:
+        active = json_of(client.get(f"/v1/collections/{collection}"))["active_generation_id"]
+        listed = json_of(client.get(f"/v1/collections/{collection}/fits"))["data"]
+        using = (each for each in listed if each["in_force"] and each["generation_id"] == active)
+        found = next(using, None)
+        if found is None:
+            raise NothingToRollBack(f"Searches of {collection} use no fit: there is nothing to roll back.")
+        done = json_of(client.post(f"/v1/fits/{found['id']}/rollback"))
+    if as_json:
+        _print(done)
+    else:
+        out.print(f"{done['id']} is rolled back.")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file; blank lines are passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise QuestionsInvalid(f"{path} is not UTF-8: {error}.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise QuestionsInvalid(f"{path}, line {number} is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise QuestionsInvalid(f"{path}, line {number} is not an object.")
+        found.append(row)
+    return found
+
+
+def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """The job once it has ended."""
+    with shown_progress(aside) as progress:
+        asking = progress.add_task("asking", total=None)
+        while True:
+            job: dict[str, Any] = json_of(client.get(f"/v1/jobs/{job_id}"))
+            done = job["progress"]
+            progress.update(asking, completed=done["done"], total=done["total"] or None)
+            if job["state"] in ENDED:
+                return job
+            time.sleep(POLL_SECONDS)
+
+
+def _show(ended: dict[str, Any]) -> None:
+    report = ended["report"]
+    out.print(f"{report['questions']} questions {report['source']}, {report['left_out']} left out")
+    if report["means"] is not None:
+        table = Table(report["measure"], "on unseen questions")
+        for name, mean in report["means"].items():
+            table.add_row(name, f"{mean:.3f}")
+        out.print(table)
+    weights = report["weights"]
+    out.print(
+        f"dense_weight {weights['dense_weight']:g}, nearby_weight {weights['nearby_weight']:g}: {ended['state']}"
+    )
+    out.print(escape(report["reason"]))
+    if report["caution"]:
+        out.print(f"[yellow]{escape(report['caution'])}[/]")
+
+
+def _print(found: dict[str, Any]) -> None:
+    json.dump(found, sys.stdout, indent=2)
+    sys.stdout.write("\n")
