@@ -17,12 +17,12 @@ from ibid import access, sample
 from ibid.bootstrap import Parts, open_parts
 from ibid.chat.registry import ChatModels
 from ibid.db.tables import Collection, Generation
-from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
 from ibid.types import Scope
 from ibid.vectors.compacting import Compactor
 from retrieval.kit import Kit
+from retrieval.reranking import load_reranker
 from retrieval.search import IndexMissing, search
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
         encoders=own.encoders,
         models=models,
         settings=settings,
-        reranker=CrossEncoderReranker.from_settings(settings),
+        reranker=load_reranker(settings),
     )
     made = Wiring(
         parts=own,

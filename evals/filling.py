@@ -15,12 +15,12 @@ from evals.shelf import Cut, shelve
 from evals.vectors import Vectors
 from ibid.bootstrap import Parts, open_parts
 from ibid.chat.registry import ChatModels
-from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.embedding.port import Embedder
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
 from ingest.parsing.errors import NoText
 from retrieval.kit import Kit
+from retrieval.reranking import load_reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def scratch(settings: Settings) -> Iterator[tuple[Parts, Kit]]:
 def kit_of(parts: Parts) -> Kit:
     """What searches work with."""
     models = ChatModels(lambda: parts.encoders.get(parts.settings.embedder))
-    reranker = CrossEncoderReranker.from_settings(parts.settings)
+    reranker = load_reranker(parts.settings)
     return Kit(parts.db, parts.store, parts.encoders, models, parts.settings, reranker)
 
 

@@ -77,7 +77,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class FitView:
-    """A fit as people see it; `in_force` says that searches of its generation use its weights."""
+    """A fit as people see it; `in_force` says that searches of its collection use its weights."""
 
     id: str
     collection_id: str
@@ -141,7 +141,8 @@ def views(session: Session, fits: Sequence[Fit]) -> list[FitView]:
     """The fits as people see them."""
     counting = (
         select(func.max(Fit.id))
-        .where(Fit.generation_id.in_({fit.generation_id for fit in fits}), Fit.state == _ADOPTED)
+        .join(Collection, Collection.active_generation_id == Fit.generation_id)
+        .where(Collection.id.in_({fit.collection_id for fit in fits}), Fit.state == _ADOPTED)
         .group_by(Fit.generation_id)
     )
     in_force = set(session.scalars(counting))

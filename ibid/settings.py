@@ -56,10 +56,14 @@ class Settings(BaseSettings):
     qdrant_shards: int = Field(
         0,
         ge=0,
+        le=10_000,
         description="shards of a new generation on a Qdrant cluster; 0: as many as the cluster chooses",
     )
     qdrant_replicas: int = Field(
-        1, ge=1, description="copies of each shard of a new generation; a write waits for a majority of them"
+        1,
+        ge=1,
+        le=100,
+        description="copies of each shard of a new generation; a write waits for a majority of them",
     )
     blobs_url: str = Field("", description="`s3://bucket/prefix`; unset: a folder of the data directory")
     s3_endpoint: str = Field(
@@ -82,7 +86,8 @@ class Settings(BaseSettings):
         description="threads for a question; more are worth it for larger encoders than the bundled one",
     )
     reranker: str = Field(
-        "", description="a cross-encoder, by folder or hub name, for the preset `thorough`; empty: none"
+        "",
+        description="for the preset `thorough`: a cross-encoder, by folder or hub name, or `words`; empty: none",
     )
     chat_model: str = Field(
         "extractive", description="the model that answers, unless a question names another"

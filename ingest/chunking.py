@@ -64,7 +64,8 @@ def chunk(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> t
         part
         for run in runs
         for part in _overlapping(
-            _packed(run, parsed, _beside(run, columns, packing), packing.max_tokens), config
+            _packed(run, parsed, _beside(run, columns, packing), packing.max_tokens),
+            _beside(run, columns, config),
         )
     ]
     return tuple(_chunk(ordinal, part, parsed, above, columns) for ordinal, part in enumerate(ranges))

@@ -46,12 +46,9 @@ def above(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> l
         element.heading_path or (opening if index > first else ())
         for index, element in enumerate(parsed.elements)
     ]
-    budget = _budget(config)
-    # A token has at least one character, so short headings need no counting.
-    long = {path for path in paths if sum(map(len, path[-HEADINGS_READ:])) > budget}
-    counts = _counts((heading for path in long for heading in path[-HEADINGS_READ:]), count_tokens)
-    fitted = {path: _fitted(path, budget, counts) for path in long}
-    return [fitted.get(path, path) for path in paths]
+    counts = _counts((heading for path in set(paths) for heading in path[-HEADINGS_READ:]), count_tokens)
+    cut = {path: _cut(path, _budget(config), counts) for path in set(paths)}
+    return [cut[path] for path in paths]
 
 
 def columns(parsed: Parsed, config: ChunkerConfig, count_tokens: CountTokens) -> dict[int, Columns]:
@@ -107,7 +104,7 @@ def _counts(texts: Iterable[str], count_tokens: CountTokens) -> dict[str, int]:
     return dict(zip(words, count_tokens(words), strict=True)) if words else {}
 
 
-def _fitted(path: tuple[str, ...], budget: int, counts: Mapping[str, int]) -> tuple[str, ...]:
+def _cut(path: tuple[str, ...], budget: int, counts: Mapping[str, int]) -> tuple[str, ...]:
     """The path with the headings that are read in the budget, of which the nearest takes first what it needs.
 
     Where the budget is spent, those further up are left out: the encoder would read them instead.

@@ -4,17 +4,22 @@ In which language it is asked is not guessed: the word search stems it in every 
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from retrieval.facts import Date, Numeral, dates, numerals
-from retrieval.quotes import find, fold
+from retrieval.quotes import UNSPACED, fold, holds
 
-# Of a pair, the first stands before a word and the second after one: 19" and 21" are inches.
-_QUOTED: Final = re.compile(r'(?<!\w)"(?=\S)([^"\n]*\w[^"\n]*)(?<=\S)"(?!\w)')
-_FRENCH: Final = re.compile(r"(?<=«)\s+|\s+(?=»)")
-_JOINED: Final = re.compile(r"\w+(?:[-./:_#]\w+)*")
-_ORDINAL: Final = re.compile(r"\d+(?:st|nd|rd|th|s)?", re.IGNORECASE)
+_PAIRS: Final = re.compile(
+    "“([^“”„]*)”|„([^“”„]*)[“”]|«([^«»]*)»|»([^«»]*)«|「([^「」]*)」|『([^『』]*)』|《([^《》]*)》"
+)
+"""Quotation marks that say which of a pair they are."""
+_ENDS: Final = " \t\n.,;:!?…。，！？、"
+"""What a sentence puts before its closing mark, whatever is quoted."""
+_JOINED: Final = re.compile(r"\w+(?:[-./:#]\w+)*")
+_PLAIN: Final = re.compile(r"\d+(?:st|nd|rd|th|s|\.\d+)?", re.IGNORECASE)
+"""Numbers, ordinals and decades, which are no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +39,40 @@ class Analysis:
 
 def analysed(question: str) -> Analysis:
     """The question's phrases, identifiers, numbers and dates."""
-    plain = fold(_FRENCH.sub("", question)).text
-    found, rest = dates(plain)
-    named = identifiers(rest)
-    for name in named:
-        rest = re.sub(re.escape(name), " ", rest, flags=re.IGNORECASE)
-    phrases = tuple(match.group(1).strip() for match in _QUOTED.finditer(plain))
+    days, rest = dates(fold(question).text)
+    named, rest = identifiers(rest)
     numbers = sorted(numerals(rest, ones=False), key=lambda each: (each.value, each.unit))
-    return Analysis(phrases, tuple(sorted(named)), tuple(numbers), tuple(sorted(found, key=repr)))
+    return Analysis(_phrases(question), tuple(sorted(named)), tuple(numbers), tuple(sorted(days, key=repr)))
 
 
-def identifiers(text: str) -> frozenset[str]:
-    """Names with digits in them, such as INV-2024/7, 10.0.0.1 or ISO27001; plain numbers and ordinals are none."""
-    return frozenset(
-        match.group().casefold()
-        for match in _JOINED.finditer(text)
-        if any(map(str.isdigit, match.group()))
-        and not _ORDINAL.fullmatch(match.group())
-        and not _is_decimal(match.group())
-    )
+def identifiers(text: str) -> tuple[frozenset[str], str]:
+    """Names with digits in them, such as INV-2024/7, 10.0.0.1 or ISO27001, and the text without them."""
+    found: set[str] = set()
+
+    def blank(match: re.Match[str]) -> str:
+        name = match.group()
+        if _PLAIN.fullmatch(name) or not any(map(str.isdigit, name)):
+            return name
+        found.add(name.casefold())
+        return " "
+
+    rest = _JOINED.sub(blank, text)
+    return frozenset(found), rest
 
 
-def holds(phrases: tuple[str, ...], text: str) -> bool:
-    """Whether all of the phrases stand in the text, whatever their case and typography."""
-    plain = text.casefold()
-    return all(find(plain, phrase.casefold(), 0, len(plain)) is not None for phrase in phrases)
+def quoted(asked: Analysis, places: Iterable[str]) -> bool:
+    """Whether each phrase stands in one of the texts, whatever its case and typography."""
+    missing = list(asked.phrases)
+    for text in places:
+        missing = [phrase for phrase in missing if not holds(text, phrase)] if missing else missing
+    return not missing
 
 
 def shared(asked: Analysis, text: str) -> float:
     """The share of the question's identifiers, numbers and dates that the text has, 0 to 1; 0 if it has none."""
-    plain = fold(text).text
-    shown, rest = dates(plain)
-    named, numbers = identifiers(plain), numerals(rest)
+    shown, rest = dates(fold(text).text)
+    named, rest = identifiers(rest)
+    numbers = numerals(rest)
     there = [
         *(name in named for name in asked.identifiers),
         *(number.within(numbers) for number in asked.numbers),
@@ -74,5 +81,30 @@ def shared(asked: Analysis, text: str) -> float:
     return sum(there) / len(there) if there else 0.0
 
 
-def _is_decimal(text: str) -> bool:
-    return re.fullmatch(r"\d+\.\d+", text) is not None
+def _phrases(question: str) -> tuple[str, ...]:
+    """What stands in quotation marks, each once."""
+    paired = ["".join(filter(None, match.groups())) for match in _PAIRS.finditer(question)]
+    straight = _straight(_PAIRS.sub(" ", question).replace("\uff02", '"'))
+    plain = (fold(phrase.strip().rstrip(_ENDS)).text for phrase in (*paired, *straight))
+    return tuple({phrase.casefold(): phrase for phrase in plain if any(map(str.isalnum, phrase))}.values())
+
+
+def _straight(text: str) -> Iterator[str]:
+    """What is between marks that are alike: of a pair, the first stands before a word, and the second after one.
+
+    So inches (19") open nothing. Where words are not parted by spaces, a mark may stand within what looks like one.
+    """
+    opened: int | None = None
+    for at, mark in enumerate(text):
+        if mark != '"':
+            continue
+        before, after = text[at - 1 : at], text[at + 1 : at + 2]
+        if opened is not None and not before.isspace() and not _of_spaced_word(after):
+            yield text[opened + 1 : at]
+            opened = None
+        elif after and not after.isspace() and not _of_spaced_word(before):
+            opened = at
+
+
+def _of_spaced_word(mark: str) -> bool:
+    return mark.isalnum() and mark < UNSPACED

@@ -15,12 +15,11 @@ from ibid.layout import decode_report
 from ibid.types import Hit, Scope
 from ibid.vectors.port import Candidate
 from retrieval import fusion, quotes
-from retrieval.analysis import holds
+from retrieval.analysis import quoted
 from retrieval.kit import Kit
 from retrieval.plan import Plan
 from retrieval.questions import cleaned
-from retrieval.refining import words_around
-from retrieval.search import Asked, Target, check_as_of, query_of, search, target_of
+from retrieval.search import Asked, SearchResult, Target, check_as_of, query_of, search, target_of
 
 LOOKED_THROUGH: Final = 10_000
 """Candidates of each leg among which a rank is looked for."""
@@ -44,7 +43,9 @@ class Stage(StrEnum):
     QUOTED = "quoted"
     CANDIDATES = "candidates"
     FUSION = "fusion"
+    FEEDBACK = "feedback"
     RERANKING = "reranking"
+    EXACT = "exact"
     DIVERSITY = "diversity"
     BUDGET = "budget"
     SHOWN = "shown"
@@ -95,10 +96,22 @@ _OPTIONAL: Final[tuple[tuple[Stage, dict[str, Any], str, str], ...]] = (
         "Ask for less diversity, or for more passages (`limit`).",
     ),
     (
+        Stage.EXACT,
+        {"exact_weight": 0.0},
+        "Others have more of the identifiers, numbers and dates of the question.",
+        "Give them less weight (`exact_weight`).",
+    ),
+    (
         Stage.RERANKING,
         {"rerank": 0},
         "The reranker has put others above it.",
         "Give the reranker less weight (`rerank_weight`), or leave it out (`rerank`: 0).",
+    ),
+    (
+        Stage.FEEDBACK,
+        {"feedback": 0.0},
+        "The best passages of the first search have turned the question away from it.",
+        "Turn it less (`feedback`).",
     ),
 )
 """Stages that a plan may do without, the last first: what turns each off, the reason and the advice."""
@@ -125,7 +138,7 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
     if explained is not None:
         return explained
 
-    def found(plan: Plan) -> tuple[Hit, ...]:
+    def found(plan: Plan) -> SearchResult:
         return search(
             kit,
             asked.scope,
@@ -135,7 +148,7 @@ def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected:
             document_ids=asked.document_ids,
             filters=asked.filters,
             plan=plan,
-        ).hits
+        )
 
     return _in_the_search(kit, asked, target, lost.so_far, lost.spans, found)
 
@@ -271,12 +284,17 @@ class _Lost:
         )
 
     def _quoted(self) -> Explanation | None:
-        phrases = self._asked.analysis.phrases
-        if not (self._target.plan_for(self._asked).quoted and phrases):
+        if not (self._target.plan_for(self._asked).quoted and self._asked.analysis.phrases):
             return None
-        for row in self._session.scalars(select(ChunkRow).where(ChunkRow.id.in_(self.so_far.chunk_ids))):
-            if holds(phrases, words_around(self._document.name, row.heading, row.text)):
-                return None
+        rows = self._session.scalars(
+            select(ChunkRow).where(ChunkRow.id.in_(self.so_far.chunk_ids)).order_by(ChunkRow.ordinal)
+        )
+        analysis = self._asked.analysis
+        holding = [row for row in rows if quoted(analysis, (self._document.name, *row.heading, row.text))]
+        if holding:  # the search can show no other chunk of it
+            self.spans = tuple((row.version_id, row.start, row.end) for row in holding)
+            self.so_far = replace(self.so_far, chunk_ids=tuple(row.id for row in holding))
+            return None
         return self._at(
             Stage.QUOTED,
             "The question has words in quotation marks that no passage of it holds as they stand there.",
@@ -290,12 +308,12 @@ def _in_the_search(
     target: Target,
     so_far: Explanation,
     spans: Sequence[tuple[str, int, int]],
-    found: Callable[[Plan], Sequence[Hit]],
+    found: Callable[[Plan], SearchResult],
 ) -> Explanation:
     """The stages of the search itself; `found` is what it finds by a plan."""
     plan = target.plan_for(asked)
-    hits = found(plan)
-    query = query_of(kit, asked, target)
+    result = found(plan)
+    query = replace(query_of(kit, asked, target), candidates=result.candidates)
     wanted = set(so_far.chunk_ids)
     ranked = fusion.fused(kit.vectors.candidates(target.generation_id, query), plan)
     many = kit.vectors.candidates(target.generation_id, replace(query, candidates=LOOKED_THROUGH))
@@ -304,22 +322,21 @@ def _in_the_search(
         dense_rank=_rank(many, wanted, lambda each: each.dense),
         sparse_rank=_rank(many, wanted, lambda each: each.sparse),
         fused_rank=next((n for n, each in enumerate(ranked, 1) if each.candidate.id in wanted), None),
-        passage_rank=_among(hits, spans),
+        passage_rank=_among(result.hits, spans),
     )
     if known.passage_rank is not None:
-        return replace(
-            known, stage=Stage.SHOWN, reason=f"It is passage {known.passage_rank} of {len(hits)}.", advice=""
-        )
+        shown = f"It is passage {known.passage_rank} of {len(result.hits)}."
+        return replace(known, stage=Stage.SHOWN, reason=shown, advice="")
+    lost = _left_out(known, plan, spans, found)
+    if lost is not None:
+        return lost
     if known.fused_rank is None:
         return replace(
             known,
             stage=Stage.CANDIDATES,
-            reason=f"Neither leg has it among its best {plan.candidates}.",
+            reason=f"Neither leg has it among its best {query.candidates}.",
             advice=_nearer(split=known.split),
         )
-    lost = _left_out(known, plan, spans, found)
-    if lost is not None:
-        return lost
     return replace(
         known,
         stage=Stage.FUSION,
@@ -332,12 +349,12 @@ def _left_out(
     known: Explanation,
     plan: Plan,
     spans: Sequence[tuple[str, int, int]],
-    found: Callable[[Plan], Sequence[Hit]],
+    found: Callable[[Plan], SearchResult],
 ) -> Explanation | None:
     """The last of the optional stages without which it is shown, each tried without those after it."""
     for stage, off, reason, advice in _OPTIONAL:
         without = replace(plan, **off)
-        if without != plan and _among(found(without), spans):
+        if without != plan and _among(found(without).hits, spans):
             return replace(known, stage=stage, reason=reason, advice=advice)
         plan = without
     return None

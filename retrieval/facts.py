@@ -121,8 +121,11 @@ def dates(text: str) -> tuple[set[Date], str]:
     for pattern in _DATES:
         for match in pattern.finditer(text):
             parts = match.groupdict()
-            month = int(parts["number"]) if parts.get("number") else _MONTHS[match["month"].casefold()]
-            found.add(Date(_whole(parts.get("year")), month, _whole(parts.get("day"))))
+            number = parts.get("number")
+            # Without regard to case i is also a dotless one, which no month has.
+            month = int(number) if number else _MONTHS.get(match["month"].casefold())
+            if month is not None:
+                found.add(Date(_whole(parts.get("year")), month, _whole(parts.get("day"))))
         text = pattern.sub(" ", text)
     return found, text
 

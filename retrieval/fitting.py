@@ -56,7 +56,7 @@ Values = npt.NDArray[np.float64]
 class Question:
     """What the engine proposed for a question, by whose `id` its fold is told.
 
-    `things` says of the candidates that readers may see in what they stand: a document, a page, or the chunk itself;
+    `things` says of the live candidates in what they stand: a document, a page, or the chunk itself;
     `gold` are those of these things that answer the question.
     """
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 Span = tuple[int, int]
@@ -25,6 +26,7 @@ _SPECIAL: Final = re.compile(
     rf"(?P<broken>{_LINE_END})|(?P<space>\s+)|[{''.join(map(re.escape, _MARKS))}]"
     r"|[\ufb00-\ufb06\uff01-\uff5e]|\w[\u0300-\u036f]+"
 )
+_BROKEN: Final = re.compile(_LINE_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,14 @@ def find(text: str, quote: str, start: int, end: int) -> Span | None:
 def same(one: str, other: str) -> bool:
     """Whether a reader would see the same words."""
     return fold(one).text.strip() == fold(other).text.strip()
+
+
+def holds(text: str, phrase: str) -> bool:
+    """Whether the words, folded already, stand in the text, whatever their case; `find` says where, and takes longer."""
+    wanted = phrase.casefold()
+    broken = ("", "-") if _BROKEN.search(text) else ("",)
+    forms = (_SPECIAL.sub(partial(_plain, hyphen=hyphen), text).casefold() for hyphen in broken)
+    return any(_locate(form, wanted, 0, len(form)) is not None for form in forms)
 
 
 def _find_folded(text: str, quote: str, start: int, end: int, hyphen: str) -> Span | None:

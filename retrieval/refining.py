@@ -2,7 +2,7 @@
 the passages those may be chosen that differ, as many as fit a budget.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ibid.db.tables import Embedding
 from ibid.embedding.port import Matrix
 from ibid.types import Hit
-from retrieval.analysis import Analysis, holds, shared
+from retrieval.analysis import Analysis, quoted, shared
 from retrieval.passages import Found
 from retrieval.plan import Plan
 
@@ -27,11 +27,12 @@ QUOTED_AMONG: Final = 1600
 def exact(found: Iterator[Found], asked: Analysis, plan: Plan, limit: int) -> Iterator[Found]:
     """Those that hold what was quoted; of the best, those with what else was said exactly come first, as the plan says."""
     if plan.quoted and asked.phrases:
-        found = (each for each in found if holds(asked.phrases, words_of(each.hit)))
+        found = (each for each in found if quoted(asked, places_of(each.hit)))
     if not (plan.exact_weight and asked.exact):
         return found
-    best = [_weighed(each, asked, plan) for each in islice(found, limit * POOL)]
-    return chain(sorted(best, key=lambda each: (-each.hit.score, each.hit.chunk_id)), found)
+    best = [_weighed(each, plan, shared(asked, words_of(each.hit))) for each in islice(found, limit * POOL)]
+    rest = (_weighed(each, plan, 0.0) for each in found)
+    return chain(sorted(best, key=lambda each: (-each.hit.score, each.hit.chunk_id)), rest)
 
 
 def different(
@@ -54,7 +55,7 @@ def different(
     return shown
 
 
-def fitting(places: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
+def within(places: Sequence[Sequence[Found]], most: int) -> list[Sequence[Found]]:
     """The first that have `most` tokens together, and the best one however long it is; all if `most` is 0."""
     spent = 0
     for at, place in enumerate(places):
@@ -72,16 +73,16 @@ def vectors(session: Session, keys: Sequence[str]) -> Matrix:
     return np.stack([known.get(key, none) for key in keys]) if keys else np.zeros((0, 1), np.float32)
 
 
-def words_around(document: str, heading: Iterable[str], text: str) -> str:
-    """The words of a chunk, of the headings above it and of its document's name."""
-    return "\n".join([document, *heading, text])
+def places_of(hit: Hit) -> tuple[str, ...]:
+    """Where words of a chunk may stand: in its document's name, the headings above it, and its own text."""
+    return (hit.document, *hit.heading, hit.text)
 
 
 def words_of(hit: Hit) -> str:
-    """The same of a hit."""
-    return words_around(hit.document, hit.heading, hit.text)
+    """All of these words."""
+    return "\n".join(places_of(hit))
 
 
-def _weighed(found: Found, asked: Analysis, plan: Plan) -> Found:
-    score = found.hit.score + plan.exact_weight * shared(asked, words_of(found.hit))
-    return replace(found, hit=replace(found.hit, score=score / (1 + plan.exact_weight)))
+def _weighed(found: Found, plan: Plan, share: float) -> Found:
+    score = (found.hit.score + plan.exact_weight * share) / (1 + plan.exact_weight)
+    return replace(found, hit=replace(found.hit, score=score))

@@ -40,7 +40,7 @@ SQL_BATCH = 200
 CHUNKS_AHEAD = 2
 """Chunks that are looked up at first for each passage: neighbours become one."""
 FED_BACK = 3
-"""Passages of a first search that turn the question."""
+"""Chunks of a first search that turn the question."""
 
 
 class LimitOutOfRange(Invalid):
@@ -63,7 +63,10 @@ class IndexMissing(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Confirmed passages, best first, all of one generation. `timings` are milliseconds of each step."""
+    """Confirmed passages, best first, all of one generation. `timings` are milliseconds of each step.
+
+    So many `candidates` were proposed by each leg at last: more than the plan says, if too few could be shown.
+    """
 
     hits: tuple[Hit, ...]
     collection_id: str
@@ -71,6 +74,7 @@ class SearchResult:
     encoder: str
     plan: Plan
     analysis: Analysis
+    candidates: int
     timings: dict[str, float]
 
 
@@ -78,7 +82,7 @@ class SearchResult:
 class Asked:
     """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given.
 
-    Without a `plan` it is searched as its collection is.
+    Without a `plan` it is searched as its collection is. `analysis` is what the question says of words that must be found.
     """
 
     scope: Scope
@@ -87,11 +91,11 @@ class Asked:
     document_ids: frozenset[str] | None
     filters: Filter | None
     plan: Plan | None
+    analysis: Analysis = field(init=False)
 
-    @property
-    def analysis(self) -> Analysis:
-        """What the question says of words that must be found."""
-        return analysed(self.question)
+    def __post_init__(self) -> None:
+        """Read the question once."""
+        object.__setattr__(self, "analysis", analysed(self.question))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,10 @@ def search(
     begin = perf_counter()
     target = _resolve(kit, scope, collection_ref, watch)
     try:
-        hits = _search(kit, asked, target, watch)
+        hits, candidates = _search(kit, asked, target, watch)
     except GenerationMissing:  # dropped after a switch, or never written
         target = _resolve(kit, scope, collection_ref, watch)
-        hits = _search_again(kit, asked, target, watch)
+        hits, candidates = _search_again(kit, asked, target, watch)
     watch.spent["total"] = (perf_counter() - begin) * 1000
     metrics.SEARCH_SECONDS.observe(watch.spent["total"] / 1000)
     return SearchResult(
@@ -165,6 +169,7 @@ def search(
         target.recipe.embedder,
         target.plan_for(asked),
         asked.analysis,
+        candidates,
         watch.spent,
     )
 
@@ -216,7 +221,7 @@ def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> Target:
         return target_of(session, scope, ref)
 
 
-def _search_again(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit, ...]:
+def _search_again(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[tuple[Hit, ...], int]:
     """The first writer makes the physical collection, so an empty generation may lack it; a full one may not."""
     try:
         return _search(kit, asked, target, watch)
@@ -225,37 +230,39 @@ def _search_again(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tupl
         with kit.db.read() as session:
             chunks = session.scalar(rows)
         if not chunks:
-            return ()
+            return (), 0
         raise IndexMissing(
             f"The vector store has lost the index of this collection ({chunks} passages). Nothing else is lost: "
             "`ibid verify` rebuilds it."
         ) from error
 
 
-def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[Hit, ...]:
+def _search(kit: Kit, asked: Asked, target: Target, watch: _Watch) -> tuple[tuple[Hit, ...], int]:
     """Ask the engine for ever more candidates until SQL has confirmed enough of them or the engine has no more.
 
-    All are fused anew each time, so that the order is always that of one fusion.
+    All are fused anew each time, so that the order is always that of one fusion. Gives how many candidates of each leg
+    it asked for at last, too.
     """
     plan = target.plan_for(asked)
     with watch.step("encode"):
         query = query_of(kit, asked, target)
     if plan.feedback:
         query = _fed_back(kit, asked, target, query, watch)
+    read: dict[str, float] = {}
     while True:
         with watch.step("engine"):
             candidates = kit.vectors.candidates(target.generation_id, query)
         with watch.step("fusion"):
             ranked = fusion.fused(candidates, plan)
         if plan.rerank:
-            ranked = _reranked(kit, asked, target, ranked, watch)
+            ranked = _reranked(kit, asked, target, ranked, read, watch)
         with watch.step("check"), kit.db.read() as session:
             found = _exactly(session, asked, target, ranked)
             looked_at = asked.limit * (refining.POOL if plan.diversity else 1)
             made = passages.places(found, looked_at, plan.passage_chunks)
             quoted = plan.quoted and bool(asked.analysis.phrases)
             if len(made) >= asked.limit or _seen_enough(candidates, query, quoted=quoted):
-                return _shown(session, made, asked.limit, plan)
+                return _shown(session, made, asked.limit, plan), query.candidates
         query = replace(query, candidates=query.candidates * GROWTH)
 
 
@@ -273,19 +280,25 @@ def _fed_back(kit: Kit, asked: Asked, target: Target, query: HybridQuery, watch:
     return replace(query, dense=turned / np.linalg.norm(turned))
 
 
-def _reranked(kit: Kit, asked: Asked, target: Target, ranked: list[Ranked], watch: _Watch) -> list[Ranked]:
-    """The order once the reranker has read the best of what the asker may see; no session is open meanwhile."""
+def _reranked(
+    kit: Kit, asked: Asked, target: Target, ranked: list[Ranked], read: dict[str, float], watch: _Watch
+) -> list[Ranked]:
+    """The order once the reranker has read the best of what the asker may see; no session is open meanwhile.
+
+    `read` has the scores of those that it has read already, by id, and is given the others.
+    """
     if kit.reranker is None:
         raise RerankerMissing(
             "No reranker is configured: set IBID_RERANKER, or leave out `rerank`.", param="knobs"
         )
     plan = target.plan_for(asked)
     with watch.step("check"), kit.db.read() as session:
-        found = _exactly(session, asked, target, ranked)
-        best = [each.hit for each in islice(found, plan.rerank)]
+        best = [each.hit for each in islice(_exactly(session, asked, target, ranked), plan.rerank)]
     with watch.step("rerank"):
-        scores = kit.reranker.scores(asked.question, [refining.words_of(hit) for hit in best])
-    return mixed(ranked, dict(zip([hit.chunk_id for hit in best], scores, strict=True)), plan)
+        new = [hit for hit in best if hit.chunk_id not in read]
+        scores = kit.reranker.scores(asked.question, [refining.words_of(hit) for hit in new])
+        read.update(zip([hit.chunk_id for hit in new], scores, strict=True))
+    return mixed(ranked, {hit.chunk_id: read[hit.chunk_id] for hit in best}, plan)
 
 
 def _exactly(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:
@@ -304,7 +317,7 @@ def _shown(session: Session, made: list[list[Found]], limit: int, plan: Plan) ->
     shown = refining.different(session, made, plan.diversity, limit)
     if plan.section_chunks:
         shown = passages.grown(session, shown, plan.section_chunks)
-    return passages.whole(session, refining.fitting(shown, plan.max_tokens))
+    return passages.whole(session, refining.within(shown, plan.max_tokens))
 
 
 def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:

@@ -97,7 +97,7 @@ def _asked(kit: Kit, target: Target, wanted: _Wanted) -> Question:
 def _given(
     kit: Kit, target: Target, golden: Sequence[Mapping[str, Any]], go_on: Callable[[], None]
 ) -> tuple[list[_Wanted], int]:
-    """Those of the questions whose answers readers may see, and how many are left out."""
+    """Those of the questions whose answers are live, and how many are left out."""
     by_document: dict[str, list[fits.Golden]] = defaultdict(list)
     for each in golden:
         by_document[each["document_id"]].append(fits.Golden(**each))
@@ -148,7 +148,7 @@ def _joined(wanted: Iterable[_Wanted]) -> list[_Wanted]:
 
 
 def _chunks(target: Target, *more: Any) -> Select[Any]:  # noqa: ANN401 - columns of any kind
-    """Where the chunks stand that readers see in the generation."""
+    """Where the live chunks of the generation stand."""
     return (
         select(ChunkRow.id, Document.id, Version.id, ChunkRow.start, ChunkRow.end, ChunkRow.page, *more)
         .join(Version, Version.id == ChunkRow.version_id)

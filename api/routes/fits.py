@@ -86,7 +86,7 @@ class ReportView(models.Response):
 class FitView(models.Response):
     """A fit: fitting, adopted, not_adopted, rolled_back, failed or cancelled. The job tells how far it is.
 
-    `source` says whether its questions were given or generated; `in_force`, that searches of its generation use it.
+    `source` says whether its questions were given or generated; `in_force`, that searches of its collection use it.
     """
 
     id: str

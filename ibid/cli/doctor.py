@@ -21,7 +21,6 @@ from ibid.chat.registry import known
 from ibid.cli import client
 from ibid.db import schema
 from ibid.db.session import Database
-from ibid.embedding.cross_encoder import CrossEncoderReranker
 from ibid.embedding.registry import load_embedder
 from ibid.errors import IbidError
 from ibid.nudge.celery import check_broker
@@ -31,6 +30,7 @@ from ibid.vectors.registry import open_store
 LOW_DISK = 2 * 1024**3
 PARSERS = "ingest.parsing.client:ParseServer"
 LAYOUT = "ingest.parsing.registry:require_layout"
+RERANKER = "retrieval.reranking:load_reranker"
 OCR = "ingest.parsing.registry:ocr_installed"
 TRIED = "fees.html"
 """The sample document by which doctor sees whether parsers read."""
@@ -162,7 +162,7 @@ def _embedder(settings: Settings) -> str:
 
 
 def _reranker(settings: Settings) -> str:
-    reranker = CrossEncoderReranker.from_settings(settings)
+    reranker = resolve_name(RERANKER)(settings)
     if reranker is None:
         return "none"
     reranker.scores("ready", ["ready"])

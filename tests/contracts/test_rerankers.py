@@ -9,10 +9,12 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from ibid.embedding import folders
-from ibid.embedding.cross_encoder import CrossEncoderReranker, RerankerUnavailable
+from ibid.reranking.cross_encoder import CrossEncoderReranker
+from ibid.reranking.errors import RerankerUnavailable
+from ibid.reranking.words import WordsReranker
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 from retrieval.plan import Plan
-from retrieval.reranking import Reranker, RerankerMissing
+from retrieval.reranking import Reranker, RerankerMissing, load_reranker
 from retrieval.search import search
 from tests.unit.shelf import ADMIN, ANN, Shelf
 
@@ -20,7 +22,7 @@ QUESTION = "When does the tide turn?"
 TEXTS = ["The tide turns at noon.", "Bread needs flour, water and salt.", "", "The moon. " * 400]
 
 
-def made(folder: Path, labels: int) -> Path:
+def made_of(folder: Path, labels: int) -> Path:
     """A tiny cross-encoder with random weights, the same each time."""
     torch.manual_seed(7)
     tokenizer = AutoTokenizer.from_pretrained(folders.find(BUNDLED_EMBEDDER), local_files_only=True)
@@ -42,7 +44,7 @@ def made(folder: Path, labels: int) -> Path:
 
 @pytest.fixture(scope="module")
 def reranker(tmp_path_factory: pytest.TempPathFactory) -> Reranker:
-    return CrossEncoderReranker(str(made(tmp_path_factory.mktemp("reranker"), 1)))
+    return CrossEncoderReranker(str(made_of(tmp_path_factory.mktemp("reranker"), 1)))
 
 
 @pytest.fixture
@@ -52,30 +54,32 @@ def shelf(tmp_path: Path, reranker: Reranker) -> Iterator[Shelf]:
     shelf.close()
 
 
-class TestReranker:
-    def test_a_score_for_each_text(self, reranker: Reranker):
-        scores = reranker.scores(QUESTION, TEXTS)
+class RerankerContract:
+    """To be inherited by a class of tests for each reranker, which gives it as the fixture `made`."""
+
+    def test_a_score_for_each_text(self, made: Reranker):
+        scores = made.scores(QUESTION, TEXTS)
         assert len(scores) == len(TEXTS)
-        assert len(set(scores)) == len(TEXTS)
+        assert len(set(scores)) > 1
 
-    def test_nothing_for_nothing(self, reranker: Reranker):
-        assert reranker.scores(QUESTION, []) == []
+    def test_nothing_for_nothing(self, made: Reranker):
+        assert made.scores(QUESTION, []) == []
 
-    def test_the_others_do_not_matter(self, reranker: Reranker):
-        together = reranker.scores(QUESTION, TEXTS)
-        alone = [reranker.scores(QUESTION, [text])[0] for text in TEXTS]
-        backwards = reranker.scores(QUESTION, TEXTS[::-1])[::-1]
+    def test_the_others_do_not_matter(self, made: Reranker):
+        together = made.scores(QUESTION, TEXTS)
+        alone = [made.scores(QUESTION, [text])[0] for text in TEXTS]
+        backwards = made.scores(QUESTION, TEXTS[::-1])[::-1]
         assert alone == pytest.approx(together, abs=1e-5)
         assert backwards == pytest.approx(together, abs=1e-5)
 
-    def test_the_question_matters(self, reranker: Reranker):
-        assert reranker.scores(QUESTION, TEXTS[:1]) != reranker.scores("Who bakes bread?", TEXTS[:1])
+    def test_the_question_matters(self, made: Reranker):
+        assert made.scores(QUESTION, TEXTS[:1]) != made.scores("Who bakes bread?", TEXTS[:1])
 
-    def test_several_threads(self, reranker: Reranker):
-        expected = reranker.scores(QUESTION, TEXTS)
+    def test_several_threads(self, made: Reranker):
+        expected = made.scores(QUESTION, TEXTS)
         found: list[list[float]] = []
         threads = [
-            threading.Thread(target=lambda: found.append(reranker.scores(QUESTION, TEXTS))) for _ in range(4)
+            threading.Thread(target=lambda: found.append(made.scores(QUESTION, TEXTS))) for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -85,12 +89,20 @@ class TestReranker:
         assert all(scores == pytest.approx(expected, abs=1e-5) for scores in found)
 
 
-class TestCrossEncoder:
-    def test_is_there_if_the_settings_name_one(self, tmp_path: Path):
-        assert CrossEncoderReranker.from_settings(Settings(data_dir=tmp_path)) is None
-        named = CrossEncoderReranker.from_settings(Settings(data_dir=tmp_path, reranker="/a/folder"))
-        assert named is not None
-        assert named.name == "/a/folder"
+class TestWords(RerankerContract):
+    @pytest.fixture
+    def made(self) -> Reranker:
+        return WordsReranker()
+
+    def test_counts_the_words_of_the_question(self, made: Reranker):
+        assert made.scores("turning tides", ["The tide turns.", "The tide.", "", "Bread."]) == [1, 0.5, 0, 0]
+        assert made.scores("is it?", ["It is."]) == [0.0]
+
+
+class TestCrossEncoder(RerankerContract):
+    @pytest.fixture
+    def made(self, reranker: Reranker) -> Reranker:
+        return reranker
 
     def test_a_folder_that_is_not_there(self, tmp_path: Path):
         with pytest.raises(RerankerUnavailable, match="no reranker"):
@@ -103,7 +115,19 @@ class TestCrossEncoder:
 
     def test_one_that_gives_several_scores(self, tmp_path: Path):
         with pytest.raises(RerankerUnavailable, match="2 scores"):
-            CrossEncoderReranker(str(made(tmp_path, 2))).scores(QUESTION, TEXTS)
+            CrossEncoderReranker(str(made_of(tmp_path, 2))).scores(QUESTION, TEXTS)
+
+    def test_an_encoder_is_none(self):
+        with pytest.raises(RerankerUnavailable, match="no cross-encoder"):
+            CrossEncoderReranker(BUNDLED_EMBEDDER).scores(QUESTION, TEXTS)
+
+
+def test_the_settings_name_one_or_none(tmp_path: Path):
+    assert load_reranker(Settings(data_dir=tmp_path)) is None
+    for name, kind in (("words", WordsReranker), ("/a/folder", CrossEncoderReranker)):
+        loaded = load_reranker(Settings(data_dir=tmp_path, reranker=name))
+        assert isinstance(loaded, kind)
+        assert loaded.name == name
 
 
 class TestSearch:
@@ -153,6 +177,25 @@ class TestSearch:
         search(shelf.kit, ANN, "shelf", QUESTION, 6, plan=Plan(rerank=6))
         shelf.close()
         assert sorted(text.split("\n")[0] for text in reading.texts) == ["note 1", "note 3", "note 5"]
+
+    def test_each_text_is_read_once(self, tmp_path: Path):
+        class Counting(WordsReranker):
+            read: list[str]
+
+            def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+                self.read += texts
+                return super().scores(question, texts)
+
+        counting = Counting()
+        counting.read = []
+        shelf = Shelf(tmp_path, reranker=counting)
+        for n in range(9):
+            shelf.add(f"note {n}", f"The tide turns at {n} o'clock.")
+        # Nine of two candidates at a time: several rounds.
+        hits = search(shelf.kit, ADMIN, "shelf", QUESTION, 9, plan=Plan(candidates=2, rerank=20)).hits
+        shelf.close()
+        assert len(hits) == 9
+        assert len(counting.read) == len(set(counting.read)) == 9
 
     def test_without_a_reranker_it_is_refused(self, tmp_path: Path):
         shelf = Shelf(tmp_path)

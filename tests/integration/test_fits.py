@@ -313,6 +313,7 @@ class TestRollback:
         ).json()
         own.door.work()
         assert own.plan()["fitted"] is None
+        assert own.door.get(f"/v1/fits/{done['id']}").json()["in_force"] is False
         assert own.door.code(own.door.post(f"/v1/fits/{done['id']}/rollback")) == (409, "fit_not_in_force")
         own.door.post(f"/v1/reindexes/{reindex['id']}/rollback")
         assert own.plan()["fitted"] == done["id"]

@@ -1,6 +1,6 @@
 import pytest
 
-from retrieval.analysis import Analysis, analysed, holds, shared
+from retrieval.analysis import Analysis, analysed, quoted, shared
 from retrieval.facts import Date, Numeral
 
 
@@ -14,6 +14,13 @@ from retrieval.facts import Date, Numeral
         ('Compare "high tide" with "low tide".', ("high tide", "low tide")),
         ('Does a 19" rack fit a 21" one?', ()),
         ("What is at 8' 59.23\" latitude?", ()),
+        ('What does "annual leave?" mean, and "leave," then?', ("annual leave", "leave")),
+        ('"Tide" or "tide" or "TIDE"', ("TIDE",)),
+        ("请问“年假”是什么", ("年假",)),
+        ('規程の"有給休暇"とは', ("有給休暇",)),
+        ('"연차 휴가"는 며칠인가요', ("연차 휴가",)),
+        ("Was heißt »Flut«?", ("Flut",)),
+        ('Does “don’t "never" stop” stand there?', ('don\'t "never" stop',)),
         ('An empty "" pair, a mark "?" and one " alone', ()),
         ("no quotation marks", ()),
     ],
@@ -30,10 +37,20 @@ def test_phrases(question: str, phrases: tuple[str, ...]):
         ("The 3rd of 20 rooms costs 3.5 or 1,000 in the 1990s", ()),
         ("Since 2024-05-01 room B-12", ("b-12",)),
         ("miR-142 and CX3CR1", ("cx3cr1", "mir-142")),
+        ("v2 and v2.5 notes of Straße12", ("strasse12", "v2", "v2.5")),
     ],
 )
 def test_identifiers(question: str, identifiers: tuple[str, ...]):
     assert analysed(question).identifiers == identifiers
+
+
+def test_numbers_are_not_looked_for_within_identifiers():
+    assert analysed("v2 and v2.5 notes of Straße12 for 30").numbers == (Numeral("30", ""),)
+
+
+@pytest.mark.parametrize("month", ["aprıl 2024", "APRİL 2024", "3 aprıl"])
+def test_a_month_with_a_letter_that_it_does_not_have_is_none(month: str):
+    assert analysed(f"the tide in {month}").dates == ()
 
 
 def test_numbers_and_dates():
@@ -55,9 +72,15 @@ def test_numbers_and_dates():
         ("the tide turnstile", False),
     ],
 )
-def test_holds_what_a_reader_sees_as_the_same_words(text: str, there: bool):
-    assert holds(("the tide turns",), text) is there
-    assert holds(("the tide turns", "twice"), text) is (there and "twice" in text)
+def test_what_a_reader_sees_as_the_same_words_is_quoted(text: str, there: bool):
+    assert quoted(Analysis(("the tide turns",)), [text]) is there
+    assert quoted(Analysis(("the tide turns", "twice")), [text]) is (there and "twice" in text)
+
+
+def test_each_phrase_stands_in_one_place():
+    asked = Analysis(("leave handbook", "annual leave"))
+    assert quoted(asked, ["The leave handbook", "On annual leave"])
+    assert not quoted(asked, ["annual leave", "handbook"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ def count(texts):
     return [len(re.findall(r"\w+|[^\w\s]", text)) for text in texts]
 
 
+def in_parts(texts):
+    """As a tokenizer counts that takes letters apart: more tokens than characters."""
+    return [2 * len(re.sub(r"\s", "", text)) for text in texts]
+
+
 def parsed(*pieces: Piece) -> Parsed:
     builder = TextBuilder()
     for kind, text, page, path in pieces:
@@ -47,7 +52,9 @@ DOCUMENTS = st.lists(
         st.sampled_from(ElementKind),
         SENTENCES
         | st.text(min_size=1, max_size=80)
-        | st.lists(st.just("a | b | c"), min_size=1).map("\n".join),
+        | st.lists(st.sampled_from(["a | b | c", "one more name | and another one | last"]), min_size=1).map(
+            "\n".join
+        ),
         st.integers(0, 1),
         st.lists(st.sampled_from(["A", "B", words(9), words(40), "x" * 300, " a  b "]), max_size=3).map(
             tuple
@@ -59,7 +66,7 @@ CONFIGS = st.builds(
     ChunkerConfig,
     max_tokens=st.integers(1, 60),
     min_tokens=st.integers(0, 20),
-    overlap_sentences=st.integers(0, 2),
+    overlap_sentences=st.integers(0, 5),
 )
 
 
@@ -117,6 +124,11 @@ class TestChunk:
         kind = ElementKind.TABLE if "|" in first else ElementKind.PARAGRAPH
         texts = [(kind, first, None, ()), *(paragraph(words(50, f"p{at}x")) for at in range(6))]
         assert {made.heading_path for made in chunk(parsed(*texts), ChunkerConfig(), count)} == {()}
+
+    def test_headings_are_counted_however_short_they_are(self):
+        piece = paragraph(words(40), None, "연차휴가", "규정")
+        (made, *_) = chunk(parsed(piece), ChunkerConfig(max_tokens=40), in_parts)
+        assert made.heading_path == ("규정",)
 
     def test_long_headings_leave_the_chunk_its_room(self):
         near, far = words(12, "near"), words(30, "far")

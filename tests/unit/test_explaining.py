@@ -141,6 +141,32 @@ def test_quoted(shelf: Shelf):
     assert why(shelf, Expected(tides), question='Is it "thrice"?', plan=plan).stage is Stage.SHOWN
 
 
+def test_quoted_words_elsewhere_in_the_document_do_not_count_for_its_other_chunks(shelf: Shelf):
+    mine = shelf.add("mine", "When does the tide turn? The tide turns twice.\n\nFlour is weighed on Monday.")
+    shelf.add("other", "The tide is weighed on Monday.")
+    question = 'When does the tide turn, as "weighed on Monday" says?'
+    assert why(shelf, Expected(mine), question=question, limit=2).stage is Stage.SHOWN
+    found = why(shelf, Expected(mine), question=question, limit=1)
+    assert (found.stage, len(found.chunk_ids)) == (Stage.FUSION, 1)
+
+
+def test_candidates_are_those_of_the_last_round(shelf: Shelf):
+    for n in range(8):
+        shelf.add(f"tide {n}", f"The tide turns at {n} o'clock.")
+    bread = shelf.add("bread", "Flour and salt.")
+    found = why(shelf, Expected(bread), plan=Plan(candidates=2), limit=3)
+    assert (found.stage, found.fused_rank) != (Stage.SHOWN, None)
+    assert "among its best 2." not in found.reason
+
+
+def test_exact_words_and_feedback(shelf: Shelf):
+    other = shelf.add("other", "The order was delivered, was delivered.")
+    shelf.add("mine", "AB-7 and something else entirely about the sea.")
+    question = "the order AB-7 was delivered"
+    for plan, stage in ((Plan(), Stage.SHOWN), (Plan(exact_weight=1.0), Stage.EXACT)):
+        assert why(shelf, Expected(other), question=question, limit=1, plan=plan).stage is stage
+
+
 def test_budget(shelf: Shelf):
     for n in range(3):
         shelf.add(f"tide {n}", "When does the tide turn? The tide turns at noon.")  # ten tokens here

@@ -51,7 +51,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "starlette": ("api/*",),
     "tokenizers": ("ibid/embedding/int8.py",),
     "torch": (
-        "ibid/embedding/cross_encoder.py",
+        "ibid/reranking/cross_encoder.py",
         "ibid/embedding/one_call.py",
         "ibid/embedding/quantising.py",
         "ibid/embedding/sentence_transformers.py",

@@ -108,6 +108,17 @@ class TestSearch:
         assert exact[0].score > exact[1].score + 0.2
         assert {hit.document for hit in plain} == {hit.document for hit in exact}
 
+    def test_what_has_nothing_exact_is_weighed_alike(self, shelf: Shelf):
+        for n in range(12):
+            shelf.add(f"order {n}", f"Order AB-{n} was delivered.\n\nOrder AB-{n} was paid.")
+        for much in (0.0, 0.01):
+            plan = Plan(exact_weight=1.0, diversity=much)
+            hits = search(shelf.kit, ADMIN, "shelf", "order AB-7 was delivered", 2, plan=plan).hits
+            assert hits[0].document == "order 7"
+        plan = Plan(exact_weight=1.0, passage_chunks=1)
+        scores = [hit.score for hit in search(shelf.kit, ADMIN, "shelf", "order AB-7", 20, plan=plan).hits]
+        assert scores == sorted(scores, reverse=True)
+
     def test_different_passages_come_before_like_ones(self, shelf: Shelf):
         for n in range(4):
             shelf.add(f"twin {n}", "The tide turns twice a day.")

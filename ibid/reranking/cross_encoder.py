@@ -12,16 +12,10 @@ from typing import Any, Self
 from ibid.embedding import folders
 from ibid.embedding.library import loaded
 from ibid.embedding.port import EmbedderUnavailable, EmbedderUnknown
-from ibid.errors import Unavailable
+from ibid.reranking.errors import RerankerUnavailable
 from ibid.settings import Settings
 
 BATCH = 16
-
-
-class RerankerUnavailable(Unavailable):
-    """The cross-encoder that the settings name cannot be loaded."""
-
-    code = "reranker_unavailable"
 
 
 class CrossEncoderReranker:
@@ -35,12 +29,12 @@ class CrossEncoderReranker:
         self._model: Any = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
-        """The one that the settings name, if they name one."""
-        return cls(settings.reranker, threads=settings.embed_threads) if settings.reranker else None
+    def from_settings(cls, name: str, settings: Settings) -> Self:
+        """The one of this name, with the encoder's threads."""
+        return cls(name, threads=settings.embed_threads)
 
     def scores(self, question: str, texts: Sequence[str]) -> list[float]:
-        """How well each text answers, the higher the better; comparable among the texts of one call.
+        """How well each text answers, the higher the better; comparable among all texts of a question.
 
         What is longer than the model reads is cut at its end. Raises `RerankerUnavailable`.
         """
@@ -62,13 +56,22 @@ class CrossEncoderReranker:
 def _load(name: str) -> Any:  # noqa: ANN401 - the vendor's type stays in here
     library = loaded()
     try:
-        model = library.CrossEncoder(str(folders.find(name)), device="cpu", local_files_only=True)
+        folder = str(folders.find(name))
     except (EmbedderUnknown, EmbedderUnavailable) as error:
-        raise RerankerUnavailable(f"There is no reranker {name[:100]!r}: {error.message}") from error
+        raise RerankerUnavailable(
+            f"There is no reranker {name[:100]!r}. Give the folder of a cross-encoder, or a hub name."
+        ) from error
+    try:
+        model = library.CrossEncoder(folder, device="cpu", local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise RerankerUnavailable(
             f"The reranker {name} could not be loaded ({error}). Check that its folder is a cross-encoder."
         ) from error
+    # Of any other model the library makes one, with a head of random weights.
+    if not any(kind.endswith("ForSequenceClassification") for kind in model.config.architectures or ()):
+        raise RerankerUnavailable(
+            f"The model {name} is no cross-encoder: it was not made to judge pairs of texts."
+        )
     if model.num_labels != 1:
         raise RerankerUnavailable(
             f"The reranker {name} gives {model.num_labels} scores for a text; one that gives a single one is needed."
