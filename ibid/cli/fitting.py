@@ -53,10 +53,8 @@ def fit(collection: str, questions: Path | None, *, as_json: bool) -> int:
 def roll_back(collection: str, *, as_json: bool) -> None:
     """Roll back the fit that searches of the collection use."""
     with connect() as client:
-        active = json_of(client.get(f"/v1/collections/{collection}"))["active_generation_id"]
         listed = json_of(client.get(f"/v1/collections/{collection}/fits"))["data"]
-        using = (each for each in listed if each["in_force"] and each["generation_id"] == active)
-        found = next(using, None)
+        found = next((each for each in listed if each["in_force"]), None)
         if found is None:
             raise NothingToRollBack(f"Searches of {collection} use no fit: there is nothing to roll back.")
         done = json_of(client.post(f"/v1/fits/{found['id']}/rollback"))

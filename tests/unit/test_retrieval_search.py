@@ -177,7 +177,7 @@ class TestSearch:
         for found in (before, after):
             hits = search(shelf.kit, BOB, "shelf", "moon", 3, plan=Plan(feedback=1.0)).hits
             found += [(hit.document, hit.legs.dense) for hit in hits]
-            shelf.add("moon", "The moon, the moon, the moon.", grants=["user:ann"])
+            shelf.add(f"moon {len(after)}", "The moon, the moon, the moon.", grants=["user:ann"])
         assert before == after != []
 
     def test_refuses_an_encoder_that_changed(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
