@@ -277,6 +277,7 @@ class TestEdge(StoreContract):
 
 # The local mode has no payload indexes and says so each time; it filters without them.
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning")
+@pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 class TestQdrantLocalMode(StoreContract):
     @pytest.fixture
     def store(self) -> Iterator[VectorStore]:
