@@ -18,19 +18,17 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent, format_sse_event
 from sqlalchemy import func, select
 
 from api import problems
-from ibid import jobs
+from ibid import access, jobs
 from ibid.clock import now
 from ibid.db.session import Database
 from ibid.db.tables import AnswerEvent, Job
 from ibid.errors import IbidError, Invalid, Unavailable
-from ibid.types import Scope
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 # Commits take their time, and clocks of several machines differ: what ended a moment ago may appear only now.
 RECENT = timedelta(seconds=30)
-EVERYTHING = Scope(key_id="", role="admin")
 Marks = Mapping[str, object]
 # Before OpenAPI 3.2 the schema of a stream is that of each event.
 _EVENT = {
@@ -109,7 +107,7 @@ def collection_marks(db: Database, ids: AbstractSet[str]) -> Marks:
     """What of each collection's jobs a listener wants to hear of: which there are, their contents and their states."""
     found: dict[str, set[tuple[str, int, str]]] = {id_: set() for id_ in ids}
     with db.read() as session:
-        for job in jobs.moving(session, EVERYTHING, ids, now() - RECENT):
+        for job in jobs.moving(session, access.EVERYTHING, ids, now() - RECENT):
             found[job.collection_id].add((job.id, job.revision, jobs.shown(job)))
     return found
 

@@ -19,7 +19,6 @@ from ibid.chat.registry import ChatModels
 from ibid.db.tables import Collection, Generation
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
-from ibid.types import Scope
 from ibid.vectors.compacting import Compactor
 from retrieval.kit import Kit
 from retrieval.reranking import load_reranker
@@ -31,7 +30,6 @@ JOB_POLL_SECONDS = 0.25
 COLLECTION_POLL_SECONDS = 1.0
 ANSWER_POLL_SECONDS = 0.04
 WARM_UP_PAUSE = 0.3
-EVERYTHING = Scope(key_id="", role="admin")
 
 
 class NotReady(Unavailable):
@@ -103,7 +101,10 @@ class Readiness:
         usable = (
             select(Collection.id)
             .join(Generation, Generation.id == Collection.active_generation_id)
-            .where(access.sees_collection(EVERYTHING), Generation.embedder_fingerprint == encoder.fingerprint)
+            .where(
+                access.sees_collection(access.EVERYTHING),
+                Generation.embedder_fingerprint == encoder.fingerprint,
+            )
         )
         with self._parts.db.read() as session:
             first = session.scalar(usable.limit(1))
@@ -115,7 +116,7 @@ class Readiness:
 
     def _search(self, collection_id: str) -> None:
         try:
-            search(self._kit, EVERYTHING, collection_id, "ready", 1)
+            search(self._kit, access.EVERYTHING, collection_id, "ready", 1)
         except IndexMissing as error:
             # `ibid verify` mends it, and that waits for a service that is ready.
             log.warning("collection %s: %s", collection_id, error.message)

@@ -23,7 +23,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -291,11 +290,7 @@ def point_id(number: int) -> str:
 
 def size(folder: Path) -> float:
     """MiB that the files of the store take on the disk."""
-    blocks = 0
-    for path in (folder / "vectors").rglob("*"):
-        with suppress(FileNotFoundError):
-            blocks += path.stat().st_blocks
-    return blocks * 512 / MIB
+    return sum(searches.sizes(folder / "vectors").values()) / MIB
 
 
 def _peak(whose: int) -> float:

@@ -70,10 +70,7 @@ def noted(folder: Path) -> Stocked | None:
 
 
 def stock(folder: Path, base: Base, chunks: int, encoder: Embedder, questions: tuple[str, ...]) -> Stocked:
-    """Rows and points of so many chunks, unless they are there."""
-    known = noted(folder)
-    if known is not None:
-        return known
+    """Rows and points of so many chunks."""
     parts = parts_of(folder, encoder.name)
     try:
         made = _stocked(parts, base, chunks, encoder, questions)

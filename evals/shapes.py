@@ -14,11 +14,12 @@ In our own shape all lines name a page, or all a span, or all neither; lines wit
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from evals.sets import Gold, Kind, Question, QuestionSet, SetInvalid, file_source, grouped, text_source
+from ibid.jsonl import objects
 
 GOLD_PAGE: Final = re.compile(r"\[([^\[\]]+)#page=(\d+)\]")
 """A citation as the questions of Contoso write it: (file, page)."""
@@ -213,19 +214,4 @@ def _text(where: str, row: dict[str, Any], name: str, *, empty: bool = False) ->
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    """The objects of a JSON Lines file; blank lines are passed over."""
-    try:
-        lines: Sequence[str] = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise SetInvalid(f"{path} is not UTF-8: {error}.") from error
-    for number, line in enumerate(lines, 1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SetInvalid(f"{where} is not JSON: {error}.") from error
-        if not isinstance(row, dict):
-            raise SetInvalid(f"{where} is not an object.")
-        yield where, row
+    return objects(path, SetInvalid)

@@ -4,6 +4,7 @@ What a scope may not see does not exist for it: look-ups raise `NotFound`, never
 """
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
@@ -12,6 +13,9 @@ from ibid.clock import now
 from ibid.db.tables import Arrival, Collection, CollectionGrant, Document, DocumentGrant, Job, Version
 from ibid.errors import NotFound
 from ibid.types import Scope
+
+EVERYTHING: Final = Scope(key_id="", role="admin")
+"""What the service itself sees, on nobody's behalf."""
 
 
 class CollectionNotFound(NotFound):

@@ -17,8 +17,9 @@ from ibid.vectors.port import Candidate
 from retrieval import fusion, quotes
 from retrieval.analysis import quoted
 from retrieval.kit import Kit
-from retrieval.plan import Plan
+from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
+from retrieval.refining import places_of
 from retrieval.search import Asked, SearchResult, Target, check_as_of, query_of, search, target_of
 
 LOOKED_THROUGH: Final = 10_000
@@ -40,11 +41,11 @@ class Stage(StrEnum):
     NOT_LIVE = "not_live"
     ACCESS = "access"
     FILTER = "filter"
-    QUOTED = "quoted"
+    FEEDBACK = "feedback"
     CANDIDATES = "candidates"
     FUSION = "fusion"
-    FEEDBACK = "feedback"
     RERANKING = "reranking"
+    QUOTED = "quoted"
     EXACT = "exact"
     DIVERSITY = "diversity"
     BUDGET = "budget"
@@ -82,39 +83,39 @@ class Explanation:
     passage_rank: int | None = None
 
 
-_OPTIONAL: Final[tuple[tuple[Stage, dict[str, Any], str, str], ...]] = (
+_OPTIONAL: Final = (
     (
         Stage.BUDGET,
-        {"max_tokens": 0},
+        "max_tokens",
         "The passages before it fill the tokens that all may have together.",
         "Allow more tokens (`max_tokens`).",
     ),
     (
         Stage.DIVERSITY,
-        {"diversity": 0},
+        "diversity",
         "It is too much like passages that are shown.",
         "Ask for less diversity, or for more passages (`limit`).",
     ),
     (
         Stage.EXACT,
-        {"exact_weight": 0.0},
+        "exact_weight",
         "Others have more of the identifiers, numbers and dates of the question.",
         "Give them less weight (`exact_weight`).",
     ),
     (
         Stage.RERANKING,
-        {"rerank": 0},
+        "rerank",
         "The reranker has put others above it.",
         "Give the reranker less weight (`rerank_weight`), or leave it out (`rerank`: 0).",
     ),
     (
         Stage.FEEDBACK,
-        {"feedback": 0.0},
+        "feedback",
         "The best passages of the first search have turned the question away from it.",
         "Turn it less (`feedback`).",
     ),
 )
-"""Stages that a plan may do without, the last first: what turns each off, the reason and the advice."""
+"""Stages that a plan may do without, the last first: the knob that is off in the preset, the reason and the advice."""
 
 
 def explain(kit: Kit, known: Scope, collection_ref: str, asked: Asked, expected: Expected) -> Explanation:
@@ -290,7 +291,9 @@ class _Lost:
             select(ChunkRow).where(ChunkRow.id.in_(self.so_far.chunk_ids)).order_by(ChunkRow.ordinal)
         )
         analysis = self._asked.analysis
-        holding = [row for row in rows if quoted(analysis, (self._document.name, *row.heading, row.text))]
+        holding = [
+            row for row in rows if quoted(analysis, places_of(self._document.name, row.heading, row.text))
+        ]
         if holding:  # the search can show no other chunk of it
             self.spans = tuple((row.version_id, row.start, row.end) for row in holding)
             self.so_far = replace(self.so_far, chunk_ids=tuple(row.id for row in holding))
@@ -352,7 +355,8 @@ def _left_out(
     found: Callable[[Plan], SearchResult],
 ) -> Explanation | None:
     """The last of the optional stages without which it is shown, each tried without those after it."""
-    for stage, off, reason, advice in _OPTIONAL:
+    for stage, knob, reason, advice in _OPTIONAL:
+        off: dict[str, Any] = {knob: getattr(BALANCED, knob)}
         without = replace(plan, **off)
         if without != plan and _among(found(without).hits, spans):
             return replace(known, stage=stage, reason=reason, advice=advice)

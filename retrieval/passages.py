@@ -6,6 +6,7 @@ what the chunker left out, such as hidden text, is not shown because its neighbo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -95,24 +96,30 @@ def _grown(
     most: int,
 ) -> list[Found]:
     """On both sides by turns: what follows first, since a passage is read on from where it begins."""
-    best, whole_place = place[0].hit, list(place)
+    best, chunks = place[0].hit, list(place)
     ends = {step: choose(place, key=lambda found: found.ordinal) for step, choose in ((1, max), (-1, min))}
-    while len(whole_place) < most and ends:
-        for step in tuple(ends):
-            at = (best.version_id, ends[step].ordinal + step)
-            row = around.get(at)
-            if row is None or at in taken or row.heading != list(best.heading) or len(whole_place) == most:
+    while len(chunks) < most and ends:
+        for step, end in tuple(ends.items()):
+            row = around.get((best.version_id, end.ordinal + step))
+            if row is None or len(chunks) == most or not _continues(row, end, best, taken):
                 del ends[step]
                 continue
-            hit = replace(best, chunk_id=row.id, text=row.text, start=row.start, end=row.end, page=row.page)
-            following = Found(hit, row.ordinal, row.tokens, row.embedding_key)
-            if not _next_to(following, [ends[step]]):
-                del ends[step]
-                continue
-            taken.add(at)
-            whole_place.append(following)
-            ends[step] = following
-    return whole_place
+            ends[step] = _found(row, best)
+            chunks.append(ends[step])
+            taken.add((row.version_id, row.ordinal))
+    return chunks
+
+
+def _continues(row: ChunkRow, end: Found, best: Hit, taken: AbstractSet[tuple[str, int]]) -> bool:
+    """Whether a chunk goes on where a passage ends, in the same section, and in no other passage."""
+    free = (row.version_id, row.ordinal) not in taken
+    return free and tuple(row.heading) == best.heading and _next_to(_found(row, best), [end])
+
+
+def _found(row: ChunkRow, best: Hit) -> Found:
+    """A chunk as if it had been found with the best of its passage."""
+    hit = replace(best, chunk_id=row.id, text=row.text, start=row.start, end=row.end, page=row.page)
+    return Found(hit, row.ordinal, row.tokens, row.embedding_key)
 
 
 def _next_to(each: Found, place: Sequence[Found]) -> bool:

@@ -2,7 +2,7 @@
 the passages those may be chosen that differ, as many as fit a budget.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
@@ -27,7 +27,11 @@ QUOTED_AMONG: Final = 1600
 def exact(found: Iterator[Found], asked: Analysis, plan: Plan, limit: int) -> Iterator[Found]:
     """Those that hold what was quoted; of the best, those with what else was said exactly come first, as the plan says."""
     if plan.quoted and asked.phrases:
-        found = (each for each in found if quoted(asked, places_of(each.hit)))
+        found = (
+            each
+            for each in found
+            if quoted(asked, places_of(each.hit.document, each.hit.heading, each.hit.text))
+        )
     if not (plan.exact_weight and asked.exact):
         return found
     best = [_weighed(each, plan, shared(asked, words_of(each.hit))) for each in islice(found, limit * POOL)]
@@ -73,14 +77,14 @@ def vectors(session: Session, keys: Sequence[str]) -> Matrix:
     return np.stack([known.get(key, none) for key in keys]) if keys else np.zeros((0, 1), np.float32)
 
 
-def places_of(hit: Hit) -> tuple[str, ...]:
+def places_of(document: str, heading: Iterable[str], text: str) -> tuple[str, ...]:
     """Where words of a chunk may stand: in its document's name, the headings above it, and its own text."""
-    return (hit.document, *hit.heading, hit.text)
+    return (document, *heading, text)
 
 
 def words_of(hit: Hit) -> str:
     """All of these words."""
-    return "\n".join(places_of(hit))
+    return "\n".join(places_of(hit.document, hit.heading, hit.text))
 
 
 def _weighed(found: Found, plan: Plan, share: float) -> Found:

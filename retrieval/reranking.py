@@ -53,7 +53,7 @@ def mixed(ranked: Sequence[Ranked], scores: Mapping[str, float], plan: Plan) -> 
     The others stay below what they were by the reranker's part, as if it had given them its worst.
     """
     given = dict(zip(scores, stretched(list(scores.values())), strict=True))
-    mixed = [
+    weighed = [
         replace(
             each,
             score=(1 - plan.rerank_weight) * each.score
@@ -61,4 +61,4 @@ def mixed(ranked: Sequence[Ranked], scores: Mapping[str, float], plan: Plan) -> 
         )
         for each in ranked
     ]
-    return sorted(mixed, key=lambda each: (-each.score, each.candidate.id))
+    return sorted(weighed, key=lambda each: (-each.score, each.candidate.id))

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from time import perf_counter
+from typing import TypeVarTuple
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from ibid import access, described, fits, generations, metrics
@@ -33,6 +34,8 @@ from retrieval.passages import Found
 from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
 from retrieval.reranking import RerankerMissing, mixed
+
+Columns = TypeVarTuple("Columns")
 
 LARGEST_LIMIT = 50
 GROWTH = 4
@@ -204,6 +207,21 @@ def target_in(session: Session, generation_id: str) -> Target:
     return Target(generation.collection_id, generation_id, generations.recipe_of(generation), languages, plan)
 
 
+def seen(query: Select[*Columns], scope: Scope, target: Target) -> Select[*Columns]:
+    """A query about chunks, of those alone that the scope sees of a generation."""
+    return (
+        query.join(Version, Version.id == ChunkRow.version_id)
+        .join(Document, Document.id == Version.document_id)
+        .join(Collection, Collection.id == Document.collection_id)
+        .where(
+            ChunkRow.generation_id == target.generation_id,
+            Collection.id == target.collection_id,
+            access.version_live(scope.as_of),
+            access.sees_document(scope),
+        )
+    )
+
+
 def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
     """The question as the engine is asked it."""
     return HybridQuery(
@@ -322,28 +340,17 @@ def _shown(session: Session, made: list[list[Found]], limit: int, plan: Plan) ->
 
 def _confirmed(session: Session, asked: Asked, target: Target, ranked: list[Ranked]) -> Iterator[Found]:
     """Those of the candidates that the scope may see according to SQL, in the order given, looked up as they are read."""
-    query = (
-        select(ChunkRow, Version, Document)
-        .join(Version, Version.id == ChunkRow.version_id)
-        .join(Document, Document.id == Version.document_id)
-        .join(Collection, Collection.id == Document.collection_id)
-        .where(
-            ChunkRow.generation_id == target.generation_id,
-            Collection.id == target.collection_id,
-            access.version_live(asked.scope.as_of),
-            access.sees_document(asked.scope),
-        )
-    )
+    query = seen(select(ChunkRow, Version, Document), asked.scope, target)
     if asked.document_ids is not None:
         query = query.where(Document.id.in_(asked.document_ids))
     if asked.filters is not None:
         query = query.where(described.says(session, asked.filters))
     for some in _portions(ranked, asked.limit * CHUNKS_AHEAD):
         rows = session.execute(query.where(ChunkRow.id.in_([each.candidate.id for each in some])))
-        seen = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
+        known = {chunk.id: (chunk, version, document) for chunk, version, document in rows}
         for each in some:
-            if each.candidate.id in seen:
-                chunk, version, document = seen[each.candidate.id]
+            if each.candidate.id in known:
+                chunk, version, document = known[each.candidate.id]
                 hit = _hit(each, chunk, version, document)
                 yield Found(hit, chunk.ordinal, chunk.tokens, chunk.embedding_key)
 

@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, select
 
 from ibid import access, claims, fingerprints, fits
 from ibid.claims import Claim
-from ibid.db.tables import ChunkRow, Collection, Document, Parse, Version
-from ibid.types import Scope
+from ibid.db.tables import ChunkRow, Document, Parse, Version
 from retrieval import fitting, making, quotes
 from retrieval.fitting import Question
 from retrieval.kit import Kit
 from retrieval.plan import BALANCED
-from retrieval.search import Asked, Target, query_of, target_in
+from retrieval.search import Asked, Target, query_of, seen, target_in
 
 MOST: Final = 200
 """So many questions are made at most."""
@@ -27,7 +26,6 @@ LOOKED_AT: Final = 1000
 """Passages among which these are looked for, as not each has a sentence that is long enough."""
 TOGETHER: Final = 20
 """Questions after which it is said how far the job is."""
-EVERYTHING: Final = Scope(key_id="", role="admin")
 
 Kind = Literal["documents", "pages", "chunks"]
 
@@ -59,6 +57,10 @@ class _Chunk:
         return f"{self.document_id}#{self.page}" if kind == "pages" else self.id
 
 
+_WHERE: Final = (ChunkRow.id, Document.id, Version.id, ChunkRow.start, ChunkRow.end, ChunkRow.page)
+"""The columns of a `_Chunk`."""
+
+
 def fit(kit: Kit, held: Claim, go_on: Callable[[], None]) -> None:
     """Fit the claim's generation, and end its job; `go_on` is called between two questions and may raise."""
     with kit.db.read() as session:
@@ -87,10 +89,10 @@ def _show(kit: Kit, held: Claim, done: int, total: int) -> None:
 
 def _asked(kit: Kit, target: Target, wanted: _Wanted) -> Question:
     """What the engine proposes for the question, and where that stands."""
-    query = query_of(kit, Asked(EVERYTHING, wanted.text, 1, None, None, BALANCED), target)
+    query = query_of(kit, Asked(access.EVERYTHING, wanted.text, 1, None, None, BALANCED), target)
     candidates = tuple(kit.vectors.candidates(target.generation_id, query))
-    those = _chunks(target).where(ChunkRow.id.in_([each.id for each in candidates]))
-    things = {chunk.id: chunk.thing(wanted.kind) for chunk in _read(kit, those)}
+    those = ChunkRow.id.in_([each.id for each in candidates])
+    things = {chunk.id: chunk.thing(wanted.kind) for chunk in _read(kit, target, those)}
     return Question(fingerprints.of(wanted.text), candidates, things, wanted.gold)
 
 
@@ -110,7 +112,7 @@ def _given(
 
 def _resolved(kit: Kit, target: Target, document_id: str, golden: Sequence[fits.Golden]) -> Iterator[_Wanted]:
     """Questions about one document, with what in its chunks answers them."""
-    chunks = _read(kit, _chunks(target).where(Document.id == document_id))
+    chunks = _read(kit, target, Document.id == document_id)
     text = _text(kit, chunks[0].version_id) if chunks and any(each.sentence for each in golden) else ""
     for each in golden:
         kind: Kind = "chunks" if each.sentence else "documents" if each.page is None else "pages"
@@ -126,9 +128,9 @@ def _resolved(kit: Kit, target: Target, document_id: str, golden: Sequence[fits.
 
 def _made(kit: Kit, target: Target) -> list[_Wanted]:
     """Questions made of the collection's text: of the passages whose ids, which are hashes, come first."""
-    first = _chunks(target, ChunkRow.text).order_by(ChunkRow.id).limit(LOOKED_AT)
+    first = seen(select(*_WHERE, ChunkRow.text), access.EVERYTHING, target).order_by(ChunkRow.id)
     with kit.db.read() as session:
-        rows = [(_Chunk(*row[:-1]), row[-1]) for row in session.execute(first)]
+        rows = [(_Chunk(*row[:-1]), row[-1]) for row in session.execute(first.limit(LOOKED_AT))]
     known = making.holding(text for _, text in rows)
     found = (
         _Wanted(question, "pages", frozenset({chunk.thing("pages")}))
@@ -147,25 +149,11 @@ def _joined(wanted: Iterable[_Wanted]) -> list[_Wanted]:
     return [_Wanted(*key, answers) for key, answers in gold.items()]
 
 
-def _chunks(target: Target, *more: Any) -> Select[Any]:  # noqa: ANN401 - columns of any kind
-    """Where the live chunks of the generation stand."""
-    return (
-        select(ChunkRow.id, Document.id, Version.id, ChunkRow.start, ChunkRow.end, ChunkRow.page, *more)
-        .join(Version, Version.id == ChunkRow.version_id)
-        .join(Document, Document.id == Version.document_id)
-        .join(Collection, Collection.id == Document.collection_id)
-        .where(
-            ChunkRow.generation_id == target.generation_id,
-            Collection.id == target.collection_id,
-            access.version_live(None),
-            access.sees_document(EVERYTHING),
-        )
-    )
-
-
-def _read(kit: Kit, those: Select[Any]) -> list[_Chunk]:
+def _read(kit: Kit, target: Target, those: ColumnElement[bool]) -> list[_Chunk]:
+    """The live chunks of the generation for which that holds."""
+    chunks = seen(select(*_WHERE), access.EVERYTHING, target).where(those).order_by(ChunkRow.ordinal)
     with kit.db.read() as session:
-        return [_Chunk(*row) for row in session.execute(those.order_by(ChunkRow.ordinal))]
+        return [_Chunk(*row) for row in session.execute(chunks)]
 
 
 def _text(kit: Kit, version_id: str) -> str:

@@ -4,13 +4,13 @@ It stores no points and finds what it is told to find: what a server would do wi
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.listening import Handler, listening
 
 OPTIMIZERS = {
     "deleted_threshold": 0.2,
@@ -91,12 +91,11 @@ def stub_server() -> Iterator[Stub]:
     """A stub on loopback, for the length of the block."""
     stub = Stub()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Server(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            where = urlsplit(self.path)
-            sent = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        def reply(self) -> None:
+            where, sent = urlsplit(self.path), self.sent()
             asked = Request(
                 self.command, where.path, parse_qs(where.query), json.loads(sent) if sent else None
             )
@@ -109,19 +108,5 @@ def stub_server() -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server looks for
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    stub.port = int(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(Server) as stub.port:
         yield stub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.listening import Handler, listening
 
 
 @dataclass
@@ -34,12 +35,9 @@ def receiving() -> Iterator[Receiver]:
     """A receiver, for the length of the block. While `let_go` is cleared it answers nobody."""
     receiver = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            receiver.requests.append(
-                (self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-            )
+    class Hook(Handler):
+        def reply(self) -> None:
+            receiver.requests.append((self.path, self.named(), self.sent()))
             receiver.let_go.wait(60)
             answer = receiver.answers.pop(0) if receiver.answers else 204
             self.send_response(answer if isinstance(answer, int) else 302)
@@ -50,22 +48,11 @@ def receiving() -> Iterator[Receiver]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_POST = do_GET  # noqa: N815 - likewise
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.port = int(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.let_go.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Hook) as receiver.port:
+        try:
+            yield receiver
+        finally:
+            receiver.let_go.set()
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """A real web site on loopback: pages at paths, each with its status, headers and body, or a way of misbehaving."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.listening import Handler, listening
 
 
 @dataclass
@@ -38,9 +38,9 @@ def serving_pages() -> Iterator[Site]:
     """The site, for the length of the block."""
     site = Site()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+    class Asked(Handler):
+        def reply(self) -> None:
+            site.asked.append((self.path, self.named()))
             page = site.pages.get(self.path, Page(status=404))
             self.send_response(page.status)
             if page.write is None:
@@ -56,17 +56,5 @@ def serving_pages() -> Iterator[Site]:
             except ConnectionError:
                 self.close_connection = True
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    site.port = int(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(Asked) as site.port:
         yield site
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

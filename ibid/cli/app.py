@@ -206,6 +206,8 @@ def fit(
 
     They count if they are better than the preset's by more than chance, on questions that they were not chosen on.
     """
+    if rollback and questions is not None:
+        raise typer.BadParameter("a rollback takes no questions", param_hint="--rollback")
     if rollback:
         _act("fitting:roll_back", collection, as_json=as_json)
     else:

@@ -14,6 +14,7 @@ from rich.table import Table
 from ibid.cli.client import connect, json_of
 from ibid.cli.documents import ENDED, POLL_SECONDS, complaint, shown_progress
 from ibid.errors import Invalid, NotFound
+from ibid.jsonl import objects
 
 out = Console(highlight=False)
 aside = Console(highlight=False, stderr=True)
@@ -34,7 +35,9 @@ class NothingToRollBack(NotFound):
 
 def fit(collection: str, questions: Path | None, *, as_json: bool) -> int:
     """Start a fit, follow its job and print the report; status 0 if it ended well, adopted or not."""
-    body = {} if questions is None else {"questions": _read(questions)}
+    body = (
+        {} if questions is None else {"questions": [row for _, row in objects(questions, QuestionsInvalid)]}
+    )
     with connect() as client:
         started = json_of(client.post(f"/v1/collections/{collection}/fits", json=body))
         job = _follow(client, started["job_id"])
@@ -62,26 +65,6 @@ def roll_back(collection: str, *, as_json: bool) -> None:
         _print(done)
     else:
         out.print(f"{done['id']} is rolled back.")
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file; blank lines are passed over."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise QuestionsInvalid(f"{path} is not UTF-8: {error}.") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise QuestionsInvalid(f"{path}, line {number} is not JSON: {error}.") from error
-        if not isinstance(row, dict):
-            raise QuestionsInvalid(f"{path}, line {number} is not an object.")
-        found.append(row)
-    return found
 
 
 def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def _placeholder_for_sklearn() -> Iterator[None]:
     for module in (package, metrics):
         module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
     package.__path__ = []
-    package.metrics = metrics  # type: ignore[attr-defined]
-    metrics.pairwise_distances = _pairwise_distances  # type: ignore[attr-defined]
+    vars(package)["metrics"] = metrics
+    vars(metrics)["pairwise_distances"] = _pairwise_distances
     sys.modules.update({"sklearn": package, "sklearn.metrics": metrics})
     try:
         yield

@@ -7,13 +7,16 @@ of their quality on texts unlike those they learnt from. So none is built in, an
 import importlib
 import threading
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ibid.embedding import folders
 from ibid.embedding.library import loaded
 from ibid.embedding.port import EmbedderUnavailable, EmbedderUnknown
 from ibid.reranking.errors import RerankerUnavailable
 from ibid.settings import Settings
+
+if TYPE_CHECKING:  # its import takes seconds
+    from sentence_transformers import CrossEncoder
 
 BATCH = 16
 
@@ -26,7 +29,7 @@ class CrossEncoderReranker:
         self._threads = threads or folders.cores()
         self._batch = batch
         self._lock = threading.Lock()
-        self._model: Any = None
+        self._model: CrossEncoder | None = None
 
     @classmethod
     def from_settings(cls, name: str, settings: Settings) -> Self:
@@ -53,7 +56,7 @@ class CrossEncoderReranker:
         return [float(score) for score in found]
 
 
-def _load(name: str) -> Any:  # noqa: ANN401 - the vendor's type stays in here
+def _load(name: str) -> "CrossEncoder":
     library = loaded()
     try:
         folder = str(folders.find(name))
@@ -62,13 +65,14 @@ def _load(name: str) -> Any:  # noqa: ANN401 - the vendor's type stays in here
             f"There is no reranker {name[:100]!r}. Give the folder of a cross-encoder, or a hub name."
         ) from error
     try:
-        model = library.CrossEncoder(folder, device="cpu", local_files_only=True)
+        model: CrossEncoder = library.CrossEncoder(folder, device="cpu", local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise RerankerUnavailable(
             f"The reranker {name} could not be loaded ({error}). Check that its folder is a cross-encoder."
         ) from error
     # Of any other model the library makes one, with a head of random weights.
-    if not any(kind.endswith("ForSequenceClassification") for kind in model.config.architectures or ()):
+    kinds = (model.config.architectures if model.config else None) or ()
+    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
         raise RerankerUnavailable(
             f"The model {name} is no cross-encoder: it was not made to judge pairs of texts."
         )

@@ -13,7 +13,7 @@ class WordsReranker:
     name = "words"
 
     @classmethod
-    def from_settings(cls, name: str, settings: Settings) -> Self:  # noqa: ARG003 - the registry's signature
+    def from_settings(cls, _name: str, _settings: Settings) -> Self:
         """There is one."""
         return cls()
 

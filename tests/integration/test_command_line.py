@@ -89,6 +89,9 @@ class TestFit:
         questions.write_text('{"query": "a"}\n[]\n')
         refused = ibid("fit", "handbook", "--questions", str(questions))
         assert "line 2 is not an object" in " ".join((refused.stdout + refused.stderr).split())
+        refused = ibid("fit", "handbook", "--rollback", "--questions", str(questions))
+        assert refused.returncode == 2
+        assert "takes no questions" in refused.stderr
 
 
 class TestIngest:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from ibid import jobs, keys, outbox, webhooks
+from ibid import access, jobs, keys, outbox, webhooks
 from ibid.clock import now
 from ibid.db.session import Database
 from ibid.db.tables import Audit, Base, Delivery, Webhook
 from ibid.keys import NewKey
-from ibid.types import JobKind, Scope
+from ibid.types import JobKind
 from ibid.webhooks import Wanted
 from tests.door import LEAVE, Door, made
 from tests.receiver import Receiver, dripping, receiving
@@ -26,7 +26,6 @@ from tests.services import postgres_database
 from worker import postman
 from worker.postman import Postman
 
-EVERYTHING = Scope(key_id="", role="admin")
 MARKER = "zyzzogeton"
 
 
@@ -250,7 +249,7 @@ class TestOutbox:
         post = Post(hooked, receiver.url, collections=[collection])
         job_id = hooked.text(collection)["job_id"]
         with hooked.parts.db.begin() as session:
-            jobs.cancel(session, EVERYTHING, job_id)
+            jobs.cancel(session, access.EVERYTHING, job_id)
             assert session.scalars(select(Delivery.type).where(Delivery.webhook_id == post.id)).all()
             session.rollback()
         assert post.events() == []

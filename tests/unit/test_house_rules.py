@@ -46,7 +46,11 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qdrant_client": ("ibid/vectors/qdrant*.py",),
     "qdrant_edge": ("ibid/vectors/edge*.py", "ibid/embedding/bm25.py"),
     "rapidocr": ("ingest/parsing/ocr.py",),
-    "sentence_transformers": ("ibid/embedding/library.py", "ibid/embedding/one_call.py"),
+    "sentence_transformers": (
+        "ibid/embedding/library.py",
+        "ibid/embedding/one_call.py",
+        "ibid/reranking/cross_encoder.py",
+    ),
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
     "tokenizers": ("ibid/embedding/int8.py",),

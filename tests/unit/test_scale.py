@@ -86,9 +86,9 @@ class TestStock:
         assert counts == [CHUNKS, CHUNKS, 5]
         assert points == ids == {stocking.point_id(stocked.generation, number) for number in range(CHUNKS)}
 
-    def test_what_is_there_is_found_again(self, stocked, base, tmp_path):
+    def test_what_is_there_is_found_again(self, stocked, tmp_path):
         assert stocking.noted(tmp_path / "stocked") == stocked
-        assert stocking.stock(tmp_path / "stocked", base, 9, HashingEmbedder(), ()) == stocked
+        assert scale.stock(tmp_path / "stocked", 9, 9, "hashing") == stocked
 
     @pytest.mark.skipif(not machine.LINUX, reason="what a process maps is told by Linux only")
     def test_it_is_searched_part_by_part(self, stocked, tmp_path):
