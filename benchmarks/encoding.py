@@ -5,7 +5,6 @@ Both encode the same texts with the same threads, in turns, so that what else th
 
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -16,22 +15,19 @@ from ibid.embedding.folders import cores
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import load_embedder
 from ibid.embedding.sentence_transformers import SentenceTransformersEmbedder
-from ibid.settings import BUNDLED_EMBEDDER
+from ibid.settings import BUNDLED_EMBEDDER, DEFAULT_EMBEDDER
 
 BATCHES = (8, 16, 32, 64)
 FASTER = Target(1.7, "more")
 NEAR = Target(0.99, "more")
 QUICK = Target(3, "less")
 """Milliseconds for a question."""
-PACKAGES = ("onnx", "onnxruntime")
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Nothing where the extra `int8` is not installed."""
-    if not all(map(find_spec, PACKAGES)):
-        return []
+    """Both, with all cores for texts and one thread for a question."""
     settings = bench.settings.model_copy(update={"embed_threads": cores()})
-    int8 = load_embedder(f"{BUNDLED_EMBEDDER}@int8", settings)
+    int8 = load_embedder(DEFAULT_EMBEDDER, settings)
     full = {
         batch: SentenceTransformersEmbedder(BUNDLED_EMBEDDER, threads=cores(), batch=batch)
         for batch in (BATCHES if not bench.quick else BATCHES[:1])

@@ -17,7 +17,13 @@ PATIENCE = 600.0
 LOOK = 1.0
 """Seconds between two looks for jobs: asking more often would take the processor from what is measured."""
 # What a person may want to compare; every other setting of the environment is kept from the measured server.
-PASSED_ON = ("IBID_EMBEDDER", "IBID_EMBED_THREADS", "IBID_WORKER_PROCESSES", "IBID_CHAT_MODEL")
+PASSED_ON = (
+    "IBID_EMBEDDER",
+    "IBID_ENCODER_DIR",
+    "IBID_EMBED_THREADS",
+    "IBID_WORKER_PROCESSES",
+    "IBID_CHAT_MODEL",
+)
 
 
 class ServerFailed(RuntimeError):

@@ -59,6 +59,7 @@ def scratch(settings: Settings) -> Iterator[tuple[Parts, Kit]]:
     with tempfile.TemporaryDirectory(prefix="ibid-eval-") as folder:
         own = {
             "data_dir": Path(folder),
+            "encoder_dir": str(settings.encoder_folder),
             "database_url": "",
             "qdrant_url": "",
             "blobs_url": "",

@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_EMBEDDER = "all-MiniLM-L6-v2"
+"""The model whose weights come as a package."""
+DEFAULT_EMBEDDER = f"{BUNDLED_EMBEDDER}@int8"
 
 
 class Settings(BaseSettings):
@@ -74,8 +76,11 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(None, description="the secret of the S3 access key")
 
     embedder: str = Field(
-        BUNDLED_EMBEDDER,
+        DEFAULT_EMBEDDER,
         description="a sentence-transformers name or folder, for new collections; with `@int8` its 8-bit form",
+    )
+    encoder_dir: str = Field(
+        "", description="where 8-bit encoders are kept once made; unset: a folder of the data directory"
     )
     embed_threads: int = Field(
         0, ge=0, description="threads of one encoder; 0: the cores, shared among the processes of a worker"
@@ -176,6 +181,11 @@ class Settings(BaseSettings):
     def sql_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ibid.db'}"
+
+    @cached_property
+    def encoder_folder(self) -> Path:
+        """Where 8-bit forms of encoders are kept."""
+        return Path(self.encoder_dir) if self.encoder_dir else self.data_dir / "encoders"
 
     @cached_property
     def key_file(self) -> Path:

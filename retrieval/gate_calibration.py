@@ -31,5 +31,8 @@ class Calibration:
 #   any other encoder: contoso's questions to squad: 87 of 99
 BY_ENCODER: Final = {
     "all-MiniLM-L6-v2": Calibration(bias=-4.239, dense=5.983, covered=3.029, together=-0.93, threshold=0.204),
+    "all-MiniLM-L6-v2@int8": Calibration(
+        bias=-4.239, dense=5.983, covered=3.029, together=-0.93, threshold=0.204
+    ),
 }
 OTHERWISE: Final = Calibration(bias=-1.755, dense=0.0, covered=5.139, together=-1.272, threshold=0.235)

@@ -15,6 +15,7 @@ from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
 from ibid.types import Scope
 from ibid.vectors.memory import MemoryVectorStore
+from tests.running import ENCODERS
 from tests.services import REQUIRED
 
 pytest.register_assert_rewrite("tests.main_job")
@@ -31,6 +32,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("IBID_") and not name.startswith(("IBID_TEST_", "IBID_REQUIRE_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("IBID_ENCODER_DIR", str(ENCODERS))
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 # Seconds after which what is awaited is taken to hang. Far above what anything takes on a busy machine, since no
 # test is about speed.
 PATIENCE = 600.0
+# Made once for all tests, as the default encoder is made once for each data directory: that takes half a minute.
+ENCODERS = Path(__file__).parents[1] / "build" / "encoders"
 T = TypeVar("T")
 
 
@@ -45,7 +47,8 @@ def eventually(look: Callable[[], T], *, within: float = PATIENCE, what: str = "
 
 def without_settings() -> dict[str, str]:
     """The environment without the settings of whoever runs the tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("IBID_")}
+    return kept | {"IBID_ENCODER_DIR": str(ENCODERS)}
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -35,11 +35,10 @@ from ibid.embedding.port import EmbedderUnavailable, Matrix
 from ibid.settings import BUNDLED_EMBEDDER, Settings
 
 SUFFIX: Final = "@int8"
-FOLDER: Final = "encoders"
 GRAPH: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
 DESCRIPTION: Final = "encoder.json"
-RECIPE: Final = "int8 1: dynamic, unsigned, weights by channel, embeddings by tensor, each text alone"
+RECIPE: Final = "int8 2: dynamic, signed, 7 bits, weights by channel, embeddings by tensor, each text alone"
 """What is part of the fingerprint: whoever changes how the 8-bit form is made or run changes this."""
 _MAKER: Final = "ibid.embedding.quantising"
 _UNLOADABLE: Final = (Fail, InvalidGraph, InvalidProtobuf, NotSupported)
@@ -132,9 +131,7 @@ class Int8Embedder:
     def from_settings(cls, name: str, settings: Settings) -> Self:
         """The encoder of this name with the threads the settings give it, or its share of the cores."""
         threads = settings.embed_threads or max(1, folders.cores() // settings.worker_processes)
-        return cls(
-            name, settings.data_dir / FOLDER, threads=threads, question_threads=settings.question_threads
-        )
+        return cls(name, settings.encoder_folder, threads=threads, question_threads=settings.question_threads)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,8 @@ import pytest
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.embedding.port import Embedder
 from ibid.embedding.registry import load_embedder
-from ibid.settings import BUNDLED_EMBEDDER, Settings
+from ibid.settings import BUNDLED_EMBEDDER, DEFAULT_EMBEDDER, Settings
+from tests.running import ENCODERS
 
 TEXTS = [
     "Employees may carry over five days of vacation into the next year.",
@@ -109,10 +110,8 @@ class TestBundled(EmbedderContract):
 
 
 @pytest.fixture(scope="module")
-def int8(tmp_path_factory) -> Embedder:
-    for package in ("onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="the extra `int8` is not installed")
-    return load_embedder(f"{BUNDLED_EMBEDDER}@int8", Settings(data_dir=tmp_path_factory.mktemp("data")))
+def int8() -> Embedder:
+    return load_embedder(DEFAULT_EMBEDDER, Settings(encoder_dir=str(ENCODERS)))
 
 
 class TestInt8(EmbedderContract):
@@ -121,7 +120,7 @@ class TestInt8(EmbedderContract):
         return int8
 
     def test_is_the_model_it_says(self, embedder, bundled):
-        assert (embedder.name, embedder.dimensions) == (f"{BUNDLED_EMBEDDER}@int8", bundled.dimensions)
+        assert (embedder.name, embedder.dimensions) == (DEFAULT_EMBEDDER, bundled.dimensions)
         assert embedder.max_tokens == bundled.max_tokens
         assert embedder.fingerprint != bundled.fingerprint
 

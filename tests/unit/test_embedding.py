@@ -128,8 +128,9 @@ class TestLoad:
         with pytest.raises(EmbedderUnavailable, match="ibid_no_such_package"):
             load_embedder("absent", Settings())
 
-    def test_the_default_is_the_bundled_one(self):
-        assert Settings().embedder == BUNDLED_EMBEDDER in EMBEDDERS
+    def test_the_default_is_the_bundled_one_in_8_bits(self):
+        assert Settings().embedder == f"{BUNDLED_EMBEDDER}@int8"
+        assert BUNDLED_EMBEDDER in EMBEDDERS
 
 
 class TestBundledWeights:

@@ -355,7 +355,7 @@ def normalised(name: str) -> str:
 def declared_distributions() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = (*project["dependencies"], *extras["int8"], *extras["ocr"])
+    asked = (*project["dependencies"], *extras["ocr"])
     return {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in asked}
 
 

@@ -8,21 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from ibid.embedding import int8, quantising
 from ibid.embedding.port import Embedder, EmbedderUnavailable, EmbedderUnknown
 from ibid.embedding.registry import load_embedder
-from ibid.settings import BUNDLED_EMBEDDER, Settings
-
-onnx = pytest.importorskip("onnx", reason="the extra `int8` is not installed")
-pytest.importorskip("onnxruntime", reason="the extra `int8` is not installed")
-
-# These need the extra.
-from ibid.embedding import int8, quantising  # noqa: E402
+from ibid.settings import BUNDLED_EMBEDDER, DEFAULT_EMBEDDER, Settings
 
 pytestmark = pytest.mark.slow
 
-NAME = f"{BUNDLED_EMBEDDER}@int8"
 TEXTS = [
     "Employees may carry over five days of vacation into the next year.",
     "Das Flugzeug wird im Windkanal vermessen. 日本語の文章 🦜 naïve",
@@ -32,10 +27,9 @@ TEXTS = [
 ]
 LOAD = """
 import sys
-from pathlib import Path
 from ibid.embedding.registry import load_embedder
 from ibid.settings import Settings
-encoder = load_embedder(sys.argv[1], Settings(data_dir=Path(sys.argv[2])))
+encoder = load_embedder(sys.argv[1], Settings(encoder_dir=sys.argv[2]))
 encoder.encode(["a text", "another, longer text"]), encoder.encode_query("a question"), encoder.count_tokens(["a"])
 print(encoder.fingerprint, *sorted({"torch", "transformers", "onnx"} & sys.modules.keys()))
 """
@@ -43,7 +37,7 @@ print(encoder.fingerprint, *sorted({"torch", "transformers", "onnx"} & sys.modul
 
 def start(cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", LOAD, NAME, str(cache)],
+        [sys.executable, "-c", LOAD, DEFAULT_EMBEDDER, str(cache)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,9 +50,9 @@ def fp32() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory in which two processes made it at once."""
-    folder = tmp_path_factory.mktemp("data")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two processes made it at once."""
+    folder = tmp_path_factory.mktemp("encoders")
     both = [start(folder), start(folder)]
     told = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
@@ -68,13 +62,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(data: Path) -> Embedder:
-    return load_embedder(NAME, Settings(data_dir=data))
+def encoder(kept: Path) -> Embedder:
+    return load_embedder(DEFAULT_EMBEDDER, Settings(encoder_dir=str(kept)))
 
 
 @pytest.fixture
-def place(data: Path) -> Path:
-    (folder,) = (path for path in (data / int8.FOLDER).iterdir() if path.is_dir())
+def place(kept: Path) -> Path:
+    (folder,) = (path for path in kept.iterdir() if path.is_dir())
     return folder
 
 
@@ -85,37 +79,41 @@ def made(place: Path) -> int8.Made:
 
 
 class TestMaking:
-    def test_two_processes_at_once_make_one_and_leave_nothing_else(self, data, place):
-        assert {path.name for path in (data / int8.FOLDER).iterdir()} == {place.name, f"{place.name}.lock"}
+    def test_two_processes_at_once_make_one_and_leave_nothing_else(self, kept, place):
+        assert {path.name for path in kept.iterdir()} == {place.name, f"{place.name}.lock"}
         assert made(place).description.cosine >= quantising.LEAST_COSINE
 
-    def test_one_that_is_there_is_not_made_again(self, data, place):
+    def test_one_that_is_there_is_not_made_again(self, kept, place):
         before = (place / int8.GRAPH).stat().st_mtime_ns
         with ThreadPoolExecutor(2) as threads:
-            loaded = list(threads.map(lambda _: load_embedder(NAME, Settings(data_dir=data)), range(2)))
+            loaded = list(
+                threads.map(
+                    lambda _: load_embedder(DEFAULT_EMBEDDER, Settings(encoder_dir=str(kept))), range(2)
+                )
+            )
         assert loaded[0].fingerprint == loaded[1].fingerprint
         assert (place / int8.GRAPH).stat().st_mtime_ns == before
 
     def test_a_damaged_one_is_made_anew(self, place, encoder, tmp_path):
-        folder = tmp_path / int8.FOLDER / place.name
-        folder.mkdir(parents=True)
+        folder = tmp_path / place.name
+        folder.mkdir()
         graph = made(place).graph
         int8.write(folder, made(place))
         (folder / int8.GRAPH).write_bytes(graph[: len(graph) // 2])
-        again = load_embedder(NAME, Settings(data_dir=tmp_path))
+        again = load_embedder(DEFAULT_EMBEDDER, Settings(encoder_dir=str(tmp_path)))
         assert made(folder).graph == graph
         assert np.array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
 
     def test_a_model_that_is_not_there(self, tmp_path):
         with pytest.raises(EmbedderUnknown, match="holds its modules"):
-            load_embedder("./nowhere@int8", Settings(data_dir=tmp_path))
+            load_embedder("./nowhere@int8", Settings(encoder_dir=str(tmp_path)))
 
     def test_a_maker_that_fails_says_why(self, tmp_path):
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "config.json").write_text("{}")
         with pytest.raises(EmbedderUnavailable, match="in full precision"):
-            load_embedder(f"{tmp_path / 'model'}@int8", Settings(data_dir=tmp_path / "data"))
-        assert [path.suffix for path in (tmp_path / "data" / int8.FOLDER).iterdir()] == [".lock"]
+            load_embedder(f"{tmp_path / 'model'}@int8", Settings(encoder_dir=str(tmp_path / "made")))
+        assert [path.suffix for path in (tmp_path / "made").iterdir()] == [".lock"]
 
 
 class TestReading:
