@@ -36,7 +36,7 @@ from benchmarks.stocking import Stocked
 from evals import datasets
 from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import load_embedder
-from ibid.settings import BUNDLED_EMBEDDER
+from ibid.settings import DEFAULT_EMBEDDER
 from ibid.types import SparseConfig, SparseVector
 from ibid.vectors.edge import EdgeVectorStore
 from ibid.vectors.port import HybridQuery, Point, PointFilter, PointPayload, Vector, VectorStore
@@ -95,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, help="where what was stocked is kept for the next run")
     parser.add_argument("--base", type=int, default=BASE, help="real chunks that are multiplied, at most")
-    parser.add_argument("--embedder", default=BUNDLED_EMBEDDER)
+    parser.add_argument("--embedder", default=DEFAULT_EMBEDDER)
     chosen = parser.parse_args()
     sizes = sorted(set(chosen.chunks))
     part = chosen.part or ("compaction" if len(sizes) == 1 else "search")

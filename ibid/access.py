@@ -91,12 +91,11 @@ def version_live(as_of: datetime | None) -> ColumnElement[bool]:
 
 def collection(session: Session, scope: Scope, ref: str, *, keep: bool = False) -> Collection:
     """The visible collection with this id or, failing that, this name; with `keep`, not deleted until we commit."""
-    seen = select(Collection).where(sees_collection(scope))
+    named = or_(Collection.id == ref, Collection.name == ref)
+    seen = select(Collection).where(sees_collection(scope), named)
     if keep:
         seen = seen.with_for_update(read=True)
-    found = session.scalar(seen.where(Collection.id == ref)) or session.scalar(
-        seen.where(Collection.name == ref)
-    )
+    found = session.scalar(seen.order_by(Collection.id != ref).limit(1))
     if found is None:
         raise CollectionNotFound(
             f"There is no collection {ref!r}. GET /v1/collections lists those you may see."

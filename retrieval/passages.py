@@ -8,10 +8,11 @@ what the chunker left out, such as hidden text, is not shown because its neighbo
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import and_, func, literal, or_, select, union_all
+from sqlalchemy import CompoundSelect, Integer, String, and_, bindparam, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from ibid.db.tables import ChunkRow, Parse, Version
@@ -148,10 +149,34 @@ def _texts(session: Session, spans: Mapping[int, tuple[str, int, int]]) -> dict[
     """Slices of canonical texts by number, in one question; SQL counts code points from one."""
     if not spans:
         return {}
-    slices = [
-        select(literal(at), func.substr(Parse.text, start + 1, end - start))
-        .join(Version, Version.parse_key == Parse.key)
-        .where(Version.id == version_id)
-        for at, (version_id, start, end) in spans.items()
-    ]
-    return dict(session.execute(union_all(*slices)).all())
+    values = {
+        f"{name}_{number}": value
+        for number, (at, (version_id, start, end)) in enumerate(spans.items())
+        for name, value in (
+            ("at", at),
+            ("version", version_id),
+            ("start", start + 1),
+            ("length", end - start),
+        )
+    }
+    return dict(session.execute(_slices(len(spans)), values).all())
+
+
+@cache
+def _slices(count: int) -> CompoundSelect[int, str]:
+    """So many slices; making it takes longer than asking it."""
+    return union_all(
+        *(
+            select(
+                bindparam(f"at_{number}", type_=Integer),
+                func.substr(
+                    Parse.text,
+                    bindparam(f"start_{number}", type_=Integer),
+                    bindparam(f"length_{number}", type_=Integer),
+                ),
+            )
+            .join(Version, Version.parse_key == Parse.key)
+            .where(Version.id == bindparam(f"version_{number}", type_=String))
+            for number in range(count)
+        )
+    )
