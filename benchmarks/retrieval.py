@@ -2,10 +2,11 @@
 
 The sets, the measures and the ways to search are those of `ibid eval retrieval`. A leg alone is searched without the
 neighbours, as it would be without us. A stage's gain is the mean of its differences question by question, and its
-interval is theirs; where that holds zero, nothing was shown.
+interval is theirs; where that holds zero, nothing was shown. What 8 bits cost is shown in the same way, against the
+bundled encoder in full precision.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,10 +18,13 @@ from evals.datasets import DATA
 from evals.evaluation import Outcome, evaluate, runs
 from evals.filling import WHOLE, Filled, Index, fill, kit_of
 from evals.sets import QuestionSet
+from evals.vectors import Vectors
 from evals.ways import FUSED, LEGS
 from ibid.bootstrap import Parts, open_parts
-from ibid.embedding.registry import EmbedderPool
+from ibid.embedding.port import Embedder
+from ibid.embedding.registry import EmbedderPool, load_embedder
 from ibid.nudge.memory import MemoryNudge
+from ibid.settings import BUNDLED_EMBEDDER
 from retrieval import certainty
 from retrieval.plan import BALANCED, Plan
 
@@ -54,6 +58,9 @@ OFF: Final[Mapping[str, Plan]] = {
     "diversity, off": replace(BALANCED, diversity=0.3),
 }
 """The default plan with a stage that it does not have."""
+PRECISELY: Final = ("scifact", "cranfield", "contoso")
+"""Sets that are searched in full precision, too."""
+COSTS: Final = Target(-0.003, "more")
 CONTEXT: Final[Mapping[str, Index]] = {
     "headings with each chunk": replace(WHOLE, headings=False),
     "the document's name among the words": replace(WHOLE, named=False),
@@ -68,9 +75,23 @@ def measure(bench: Bench) -> list[Row]:
     try:
         each = {name: _Set(bench, parts, name) for name in SETS}
         rows = [row for made in each.values() for row in made.rows()]
+        rows += _precisely(bench, [each[name] for name in PRECISELY])
         ratio = float(np.mean([made.against_its_leg for made in each.values()]))
         note = f"mean of {len(each)} sets, each by the first of its measures"
         return [*rows, Row("retrieval", "fused against the better leg", ratio, "times", AGAINST_LEGS, note)]
+    finally:
+        parts.close()
+
+
+def _precisely(bench: Bench, sets: Sequence["_Set"]) -> Iterator[Row]:
+    """What both legs fused find with the encoder in full precision, against what they found with 8 bits."""
+    settings = bench.settings.model_copy(
+        update={"data_dir": bench.scratch / "full-precision", "embedder": BUNDLED_EMBEDDER}
+    )
+    encoder = load_embedder(BUNDLED_EMBEDDER, settings)
+    parts = open_parts(settings, encoders=EmbedderPool(lambda _: encoder), nudge=MemoryNudge())
+    try:
+        yield from (made.against(parts, encoder) for made in sets)
     finally:
         parts.close()
 
@@ -108,6 +129,11 @@ class _Set:
         yield from (self._gain(stage, whole, outcome) for stage, outcome in without.items())
         yield from (self._gain(stage, self._found[stage], whole) for stage in OFF)
 
+    def against(self, parts: Parts, encoder: Embedder) -> Row:
+        """What was found, less what is found with another encoder."""
+        other = self._search(WHOLE, {FUSED: BALANCED}, parts, encoder)[1][FUSED]
+        return self._gain("8 bits against full precision", self._found[FUSED], other, COSTS)
+
     def _mean(self, way: str, measured: str) -> Row:
         mean = self._found[way].means[measured]
         return Row(
@@ -119,7 +145,7 @@ class _Set:
             f"{self._filled.documents} documents, {mean.n} questions, 95 % from {mean.low:.3f} to {mean.high:.3f}",
         )
 
-    def _gain(self, stage: str, within: Outcome, without: Outcome) -> Row:
+    def _gain(self, stage: str, within: Outcome, without: Outcome, target: Target | None = None) -> Row:
         measured = self._first_measure
         gain = certainty.compare(within.values[measured], without.values[measured])
         return Row(
@@ -127,14 +153,21 @@ class _Set:
             f"{SETS[self._name]}, {stage}",
             gain.difference.mean,
             measured,
-            None,
+            target,
             f"gained by it; 95 % from {gain.difference.low:.3f} to {gain.difference.high:.3f}, p = {gain.p:.3f}; "
             f"better for {gain.better} questions, worse for {gain.worse}",
         )
 
-    def _search(self, index: Index, plans: Mapping[str, Plan]) -> tuple[Filled, dict[str, Outcome]]:
+    def _search(
+        self,
+        index: Index,
+        plans: Mapping[str, Plan],
+        parts: Parts | None = None,
+        encoder: Embedder | None = None,
+    ) -> tuple[Filled, dict[str, Outcome]]:
+        vectors = self._bench.vectors if encoder is None else Vectors(encoder, self._bench.kept)
+        parts, encoder = parts or self._parts, encoder or self._bench.encoder
         asked: QuestionSet = self._asked
-        name = f"{self._name} {index}"
-        filled = fill(self._parts, name, asked, self._bench.encoder, self._bench.vectors, index)
-        made = evaluate(filled, self._bench.encoder.name, runs(filled, kit_of(self._parts), plans))
+        filled = fill(parts, f"{self._name} {index}", asked, encoder, vectors, index)
+        made = evaluate(filled, encoder.name, runs(filled, kit_of(parts), plans))
         return filled, {outcome.way: outcome for outcome in made.outcomes}
