@@ -4,6 +4,13 @@ The sets, the measures and the ways to search are those of `ibid eval retrieval`
 neighbours, as it would be without us. A stage's gain is the mean of its differences question by question, and its
 interval is theirs; where that holds zero, nothing was shown. What 8 bits cost is shown in the same way, against the
 bundled encoder in full precision.
+
+What was tried towards 0.745 on SciFact, chosen by the 807 claims of its training part, where the present way has 0.736, and
+by halves of the other sets' questions: (1) other ways to make scores comparable: z-scores, dividing by the best, raw
+cosines, roots, logarithms and powers of each leg, their product; (2) other places: the mean of both neighbours, one leg's
+neighbours, the document's second best chunk, weights from 0 to 0.8; (3) other weights of the legs. They lie between 0.722
+and 0.744 there, and what gains on one set loses on another: raw cosines with 0.15 for the neighbour, the best on the
+claims, lose a hundredth on Contoso's first pages. None differs from the present way by more than its interval.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
