@@ -237,9 +237,9 @@ def resident() -> str:
 
 
 def asked_of(folder: Path, stocked: Stocked) -> list[HybridQuery]:
-    """The questions in both representations, asked by somebody who sees what all may see."""
+    """The questions in both representations, asked by the reader."""
     encoder = load_embedder(stocked.embedder, stocking.settings_of(folder, stocked.embedder))
-    bm25, seen = bm25_for(SparseConfig()), PointFilter(time.time(), frozenset())
+    bm25, seen = bm25_for(SparseConfig()), PointFilter(time.time(), stocking.READER.principals)
     return [
         HybridQuery(encoder.encode_query(question), bm25.query(question), seen)
         for question in stocked.questions

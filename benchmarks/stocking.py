@@ -1,7 +1,8 @@
 """A knowledge base of as many chunks as wanted, rows and points, written a block at a time.
 
-Nothing grows with the number of chunks in this process but what the engine itself keeps. While the chunks pass by, the
-ten nearest of some questions are noted, by computing all: what a search of a graph is compared with.
+Nothing grows with the number of chunks in this process but what the engine itself keeps. Every other document is for
+others than the reader who searches. While the chunks pass by, the ten nearest of some questions that the reader may see
+are noted, by computing all: what a search of a graph is compared with.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
@@ -19,14 +21,18 @@ from benchmarks.multiplied import PER_DOCUMENT, Base, Block, blocks
 from ibid import collections, fingerprints
 from ibid.bootstrap import Parts, open_parts
 from ibid.db.tables import Base as Tables
-from ibid.db.tables import Blob, ChunkRow, Document, Embedding, Indexing, Parse, Version
+from ibid.db.tables import Blob, ChunkRow, Document, DocumentGrant, Embedding, Indexing, Parse, Version
 from ibid.embedding.port import Embedder
 from ibid.nudge.memory import MemoryNudge
 from ibid.settings import Settings
-from ibid.vectors.port import Point, PointPayload, Vector
+from ibid.types import Scope
+from ibid.vectors.port import ANYONE, Point, PointPayload, Vector
 
 COLLECTION: Final = "scale"
 NEAREST: Final = 10
+READER: Final = Scope(key_id="key_scale", role="reader", principals=frozenset({"user:reader"}))
+"""Who searches: every other document has an access list that this reader is not on."""
+OTHERS: Final = "group:others"
 SAMPLE: Final = 50
 """Questions whose nearest are noted."""
 _BETWEEN: Final = "\n\n"
@@ -90,7 +96,9 @@ def _stocked(parts: Parts, base: Base, chunks: int, encoder: Embedder, questions
     parts.store.create(generation, encoder.dimensions)
     nearest = Nearest(np.stack([encoder.encode_query(question) for question in questions[:SAMPLE]]))
     for block in blocks(base, chunks):
-        nearest.see(block.first, block.vectors)
+        numbers = np.arange(block.first, block.first + len(block.vectors))
+        seen = np.array([open_to_all(number // PER_DOCUMENT) for number in numbers.tolist()])
+        nearest.see(numbers[seen], block.vectors[seen])
         points = list(points_of(generation, block))
         with parts.db.begin() as session:
             _insert(session, collection_id, generation, block)
@@ -108,14 +116,14 @@ class Nearest:
         self._scores = np.empty((len(questions), 0), dtype=np.float32)
         self._numbers = np.empty((len(questions), 0), dtype=np.int64)
 
-    def see(self, first: int, vectors: Vector) -> None:
-        """Vectors of length 1, numbered from `first`."""
-        fresh = np.broadcast_to(np.arange(first, first + len(vectors)), (len(self._questions), len(vectors)))
+    def see(self, numbers: npt.NDArray[np.int64], vectors: Vector) -> None:
+        """Vectors of length 1 by their numbers, which grow."""
+        fresh = np.broadcast_to(numbers, (len(self._questions), len(vectors)))
         scores = np.hstack([self._scores, self._questions @ vectors.T])
-        numbers = np.hstack([self._numbers, fresh])
+        every = np.hstack([self._numbers, fresh])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
         self._scores = np.take_along_axis(scores, best, axis=1)
-        self._numbers = np.take_along_axis(numbers, best, axis=1)
+        self._numbers = np.take_along_axis(every, best, axis=1)
 
     def numbers(self) -> list[list[int]]:
         """Of the nearest, the best first."""
@@ -124,14 +132,20 @@ class Nearest:
 
 
 def points_of(generation: str, block: Block) -> Iterator[Point]:
-    """The points of a block, open to everybody."""
+    """The points of a block."""
     for at, (dense, words) in enumerate(zip(block.vectors, block.words, strict=True)):
         document, ordinal = divmod(block.first + at, PER_DOCUMENT)
+        access = (ANYONE,) if open_to_all(document) else (OTHERS,)
         payload = PointPayload(
-            f"doc_{document}", f"ver_{document}", ("*",), _live_from(document).timestamp(), None
+            f"doc_{document}", f"ver_{document}", access, _live_from(document).timestamp(), None
         )
         number = block.first + at
         yield Point(point_id(generation, number), dense, words, payload, ordinal, PER_DOCUMENT)
+
+
+def open_to_all(document: int) -> bool:
+    """Whether a document is for every reader."""
+    return document % 2 == 0
 
 
 def point_id(generation: str, number: int) -> str:
@@ -150,6 +164,11 @@ def _insert(session: Session, collection_id: str, generation: str, block: Block)
         ((block.first + at) // PER_DOCUMENT, block.texts[at : at + PER_DOCUMENT])
         for at in range(0, len(block.texts), PER_DOCUMENT)
     ]
+    grants = [
+        {"document_id": f"doc_{number}", "principal": OTHERS}
+        for number, _ in documents
+        if not open_to_all(number)
+    ]
     chunks = [row for number, texts in documents for row in _chunks(generation, number, texts)]
     vectors = [
         {"key": row["embedding_key"], "vector": vector.tobytes()}
@@ -158,12 +177,14 @@ def _insert(session: Session, collection_id: str, generation: str, block: Block)
     for table, rows in (  # each refers to those before it
         (Parse, [_parse(number, texts) for number, texts in documents]),
         (Document, [_document(collection_id, number) for number, _ in documents]),
+        (DocumentGrant, grants),
         (Version, [_version(number) for number, _ in documents]),
         (Indexing, [_indexing(generation, number, len(texts)) for number, texts in documents]),
         (Embedding, vectors),
         (ChunkRow, chunks),
     ):
-        session.execute(insert(table), rows)
+        if rows:
+            session.execute(insert(table), rows)
 
 
 def _parse(number: int, texts: tuple[str, ...]) -> Row:
@@ -179,6 +200,7 @@ def _document(collection_id: str, number: int) -> Row:
         "identity": f"name:{name}",
         "name": name,
         "meta": {},
+        "restricted": not open_to_all(number),
         "current_version_id": f"ver_{number}",
         "created_at": _MOMENT,
         "updated_at": _MOMENT,
