@@ -22,7 +22,7 @@ LINKS, BUILD_EF = 16, 100
 they are made."""
 FULL_SCAN = 10_000
 """In kilobytes of vectors. Below it all are read that the filter lets through: as quick as a graph then, and exact."""
-IN_VIEW = 256
+IN_VIEW = 512
 """How many points a search of a graph keeps in view. With it, of the ten nearest none was missed (decision 0013)."""
 OVERSAMPLING = 2.0
 """Scores of the 8-bit vectors only choose whose own are then computed: twice as many as are wanted."""

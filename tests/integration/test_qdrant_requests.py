@@ -23,7 +23,7 @@ from tests.qdrant_stub import Stub, stub_server
 GENERATION = "gen_1"
 DIMENSIONS = 8
 LARGE: dict[str, Any] = {"qdrant_preset": "large"}
-APPROXIMATE = {"hnsw_ef": 256, "quantization": {"rescore": True, "oversampling": 2.0}}
+APPROXIMATE = {"hnsw_ef": 512, "quantization": {"rescore": True, "oversampling": 2.0}}
 EXACT = {"exact": True}
 
 
