@@ -6,7 +6,12 @@ from pathlib import Path
 
 def sync_folder(folder: Path) -> None:
     """Make durable which names the folder has: files made, renamed or removed in it. Raises `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Make durable what a file or folder holds, whoever wrote it. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -29,6 +29,7 @@ from ibid.vectors.edge_shards import (
     Shard,
     clear_unnamed,
     make_shard,
+    settled,
     translated,
     write_manifest,
 )
@@ -140,9 +141,8 @@ class EdgeVectorStore:
             entry.update(operation, len(points))
 
     def sync(self, generation: str) -> None:
-        """Flush the generation's shard to disk."""
-        with self._open(generation) as shard:
-            shard.flush()
+        """Make durable what was written to the generation's shard."""
+        self._write(generation)
 
     def supersede(self, generation: str, version_id: str, live_to: float) -> None:
         """Give all points of a version an end (epoch seconds)."""
@@ -234,10 +234,13 @@ class EdgeVectorStore:
         self._write(generation, operation)
 
     def _write(self, generation: str, *operations: edge.UpdateOperation) -> None:
+        """Make the changes, durably, and whatever was written before them."""
         with self._opened(generation) as entry:
             for operation in operations:
                 entry.update(operation)
-            entry.open().flush()
+            log = entry.settle()
+        with translated(generation):
+            settled(log)
 
     @contextmanager
     def _open(self, generation: str) -> Iterator[edge.EdgeShard]:

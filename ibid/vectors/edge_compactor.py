@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from ibid.disk import sync_folder
+from ibid.disk import sync, sync_folder
 from ibid.vectors.layout import (
     BUILD_EF,
     DENSE,
@@ -36,6 +36,7 @@ Batch = tuple[list[str], Vector, list[tuple[list[int], list[float]]], list[dict[
 
 _POLITE = 10
 _UNLIMITED = 1 << 31
+_PIECE = 1 << 20
 
 
 def main(folder: Path, dimensions: int, descriptor: int) -> None:
@@ -55,6 +56,7 @@ def main(folder: Path, dimensions: int, descriptor: int) -> None:
         shard.flush()
         shard.close()
         _sync(folder)
+        _read(folder)
     send(connection, "built", None)
 
 
@@ -129,9 +131,20 @@ def _sync(folder: Path) -> None:
     """Make every file and every name below the folder durable, whatever the engine has done of that."""
     for inner, _, files in os.walk(folder):
         for file in files:
-            sync_folder(Path(inner, file))
+            sync(Path(inner, file))
         sync_folder(Path(inner))
     sync_folder(folder.parent)
+
+
+def _read(folder: Path) -> None:
+    """Have every file in the system's memory, as far as there is room: the engine takes out what it has written.
+
+    Otherwise the first searches wait for the disk at each step through the graph, and hold the interpreter meanwhile.
+    """
+    for file in filter(Path.is_file, folder.rglob("*")):
+        with file.open("rb", buffering=0) as opened:
+            while opened.read(_PIECE):
+                pass
 
 
 if __name__ == "__main__":

@@ -8,19 +8,22 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import qdrant_edge as edge
 
+from ibid.disk import sync
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE
 
 MANIFEST = "generation.json"
 SHARD = "shard"
+# Of the engine, in a shard: where it notes each write before it makes it.
+_LOG = "wal"
 # In kilobytes, and far beyond any shard: nothing is ever optimised on its own.
 _NEVER = 1 << 31
 
@@ -87,6 +90,18 @@ class Shard:
         self.changed += points
         shard.update(operation)
 
+    def settle(self) -> Iterator[Path]:
+        """Make what was written durable, or give the files that `settled` does that with once the lock is free.
+
+        `flush` holds the lock and the interpreter for as long as the disk takes. While a copy is built, the child
+        that builds it keeps the disk busy, and the shard needs no flush: the copy is flushed, and the former shard
+        deleted. Until then the engine's log of writes is enough, from which `load` makes them again.
+        """
+        if self.witness is None:
+            self.open().flush()
+            return iter(())
+        return (self.folder / self.manifest().shard / _LOG).iterdir()
+
     def close(self) -> None:
         """Put the engine away."""
         if self.engine is not None:
@@ -98,6 +113,13 @@ class Shard:
         """Give up a compaction in progress."""
         if self.witness is not None:
             self.witness.cancel()
+
+
+def settled(log: Iterable[Path]) -> None:
+    """Wait until the files are on the disk. Those that are gone belonged to a shard whose copy has what they held."""
+    for file in log:
+        with suppress(FileNotFoundError):
+            sync(file)
 
 
 def make_shard(folder: Path, dimensions: int) -> None:

@@ -1,6 +1,7 @@
 """The compaction of an embedded shard: nothing written meanwhile is lost, and any end of it leaves one whole shard."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,27 @@ class TestCompact:
         same(store, model)
         assert store.compact(GENERATION)
         same(store, model)
+
+    def test_what_is_written_meanwhile_outlives_a_loss_of_power(
+        self, monkeypatch, root, store, model, tmp_path
+    ):
+        """Of which only what the shard's files held before is left, and its log of writes."""
+        left, chance = tmp_path / "left", random.Random(5)
+        shutil.copytree(root, left)
+
+        def write() -> None:
+            for _ in range(30):
+                write_something(chance, store, model)
+            for place in (root, left):
+                assert (place / GENERATION / "shard" / "wal").is_dir()
+            shutil.rmtree(left / GENERATION / "shard" / "wal")
+            shutil.copytree(root / GENERATION / "shard" / "wal", left / GENERATION / "shard" / "wal")
+
+        before(monkeypatch, "received", write)
+        assert store.compact(GENERATION)
+        again = EdgeVectorStore(left)
+        same(again, model)
+        again.close()
 
     def test_another_thread_writes_and_searches_all_the_time(self, store, model):
         done, chance, written = threading.Event(), random.Random(3), 0
