@@ -6,7 +6,7 @@ What a scope may not see does not exist for it: look-ups raise `NotFound`, never
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, or_, select, true
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
@@ -89,13 +89,18 @@ def version_live(as_of: datetime | None) -> ColumnElement[bool]:
     return and_(Version.live_from <= as_of, or_(Version.live_to.is_(None), Version.live_to > as_of))
 
 
+def named(scope: Scope, ref: str) -> Select[Collection]:
+    """The visible collection with this id or, failing that, this name, if there is one."""
+    either = or_(Collection.id == ref, Collection.name == ref)
+    return select(Collection).where(sees_collection(scope), either).order_by(Collection.id != ref).limit(1)
+
+
 def collection(session: Session, scope: Scope, ref: str, *, keep: bool = False) -> Collection:
     """The visible collection with this id or, failing that, this name; with `keep`, not deleted until we commit."""
-    named = or_(Collection.id == ref, Collection.name == ref)
-    seen = select(Collection).where(sees_collection(scope), named)
+    seen = named(scope, ref)
     if keep:
         seen = seen.with_for_update(read=True)
-    found = session.scalar(seen.order_by(Collection.id != ref).limit(1))
+    found = session.scalar(seen)
     if found is None:
         raise CollectionNotFound(
             f"There is no collection {ref!r}. GET /v1/collections lists those you may see."

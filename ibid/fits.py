@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from ibid import access, claims, generations, jobs
@@ -158,8 +158,8 @@ def roll_back(session: Session, scope: Scope, fit_id: str) -> Fit:
     """Search with the weights of the fit before this one again, or with the preset, from this commit on."""
     collection = generations.lock_collection(session, get(session, scope, fit_id).collection_id)
     fit = get(session, scope, fit_id)
-    _, weights = searched(session, collection.active_generation_id)
-    if weights is None or weights.fit_id != fit.id:
+    in_force = searched(session, collection.active_generation_id)
+    if in_force is None or in_force[1] is None or in_force[1].fit_id != fit.id:
         raise FitNotInForce(
             f"Fit {fit_id} is {fit.state}, and searches do not use it: only the one they use can be rolled back. "
             "GET /v1/collections/{collection}/fits says which that is (`in_force`)."
@@ -169,8 +169,13 @@ def roll_back(session: Session, scope: Scope, fit_id: str) -> Fit:
     return fit
 
 
-def searched(session: Session, generation_id: str) -> tuple[Generation, Weights | None]:
-    """A generation, and the weights that were fitted on it, in one question; None stands for the preset."""
+def searched(
+    session: Session, generation_id: str | ScalarSelect[str]
+) -> tuple[Generation, Weights | None] | None:
+    """A generation, and the weights that were fitted on it, in one question; no weights stand for the preset.
+
+    The id may be a question to SQL, too; None where that has no answer.
+    """
     adopted = and_(Fit.generation_id == Generation.id, Fit.state == _ADOPTED)
     found = session.execute(
         select(Generation, Fit.id, Fit.dense_weight, Fit.nearby_weight)
@@ -178,7 +183,9 @@ def searched(session: Session, generation_id: str) -> tuple[Generation, Weights 
         .where(Generation.id == generation_id)
         .order_by(Fit.id.desc())
         .limit(1)
-    ).one()
+    ).one_or_none()
+    if found is None:
+        return None
     generation, fit_id, dense, nearby = found
     if dense is None or nearby is None:
         return generation, None

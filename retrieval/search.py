@@ -18,13 +18,15 @@ from sqlalchemy.orm import Session
 
 from ibid import access, described, fits, generations, metrics
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Collection, Document, Indexing, Version
+from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
 from ibid.embedding.bm25 import bm25_for
 from ibid.embedding.registry import encoder_for
 from ibid.errors import Gone, Invalid, Unavailable
 from ibid.filters import Filter
+from ibid.fits import Weights
 from ibid.types import Hit, Legs, Recipe, Scope
 from ibid.vectors.errors import GenerationMissing
+from ibid.vectors.names import missing
 from ibid.vectors.port import Candidate, HybridQuery, PointFilter
 from retrieval import fusion, passages, refining
 from retrieval.analysis import Analysis, analysed
@@ -207,14 +209,23 @@ def check_as_of(kit: Kit, scope: Scope) -> None:
 
 
 def target_of(session: Session, scope: Scope, ref: str) -> Target:
-    """The active generation of a collection that the scope may see."""
-    return target_in(session, access.collection(session, scope, ref).active_generation_id)
+    """The active generation of a collection that the scope may see. Raises `CollectionNotFound`."""
+    active = access.named(scope, ref).with_only_columns(Collection.active_generation_id)
+    found = fits.searched(session, active.scalar_subquery())
+    if found is None:  # and the look-up says so, unless it was made just now
+        return target_in(session, access.collection(session, scope, ref).active_generation_id)
+    return _target(session, *found)
 
 
 def target_in(session: Session, generation_id: str) -> Target:
-    """A generation as a target, whoever asks."""
-    generation, weights = fits.searched(session, generation_id)
-    languages = generations.languages(session, generation_id)
+    """A generation as a target, whoever asks. Raises `GenerationMissing`."""
+    found = fits.searched(session, generation_id)
+    if found is None:
+        raise missing(generation_id)
+    return _target(session, *found)
+
+
+def _target(session: Session, generation: Generation, weights: Weights | None) -> Target:
     plan = BALANCED
     if weights is not None:
         plan = replace(
@@ -223,7 +234,8 @@ def target_in(session: Session, generation_id: str) -> Target:
             nearby_weight=weights.nearby_weight,
             fitted=weights.fit_id,
         )
-    return Target(generation.collection_id, generation_id, generations.recipe_of(generation), languages, plan)
+    languages = generations.languages(session, generation.id)
+    return Target(generation.collection_id, generation.id, generations.recipe_of(generation), languages, plan)
 
 
 def seen(query: Select[*Columns], scope: Scope, target: Target) -> Select[*Columns]:
