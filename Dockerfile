@@ -30,7 +30,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libmagic1 &&
   && useradd --system --uid 10001 --home-dir /srv/ibid ibid && install --directory --owner=ibid --mode=700 /data
 WORKDIR /srv/ibid
 COPY --from=environment /srv/ibid /srv/ibid
-# The default encoder is made; others are made here by the first container that needs them.
+# The default encoder is made; others are made here when first needed (docker-compose.yml keeps them).
 COPY --from=environment --chown=10001 /srv/encoders /srv/encoders
 COPY --from=page /build/dist web/dist
 # Inside a container 0.0.0.0 is the container; what reaches it is decided where the port is published.

@@ -102,10 +102,13 @@ def collection(session: Session, scope: Scope, ref: str, *, keep: bool = False) 
         seen = seen.with_for_update(read=True)
     found = session.scalar(seen)
     if found is None:
-        raise CollectionNotFound(
-            f"There is no collection {ref!r}. GET /v1/collections lists those you may see."
-        )
+        raise no_collection(ref)
     return found
+
+
+def no_collection(ref: str) -> CollectionNotFound:
+    """The error of a collection that the asker may not see, or that is none."""
+    return CollectionNotFound(f"There is no collection {ref!r}. GET /v1/collections lists those you may see.")
 
 
 def document(session: Session, scope: Scope, document_id: str) -> Document:

@@ -192,11 +192,16 @@ def searched(
     return generation, Weights(fit_id, dense, nearby)
 
 
+def gone() -> FitGone:
+    """The error of a fit whose generation was removed before it was made."""
+    return FitGone("The index that was to be fitted is no longer kept. Start a fit of the present one.")
+
+
 def pending(session: Session, held: Claim) -> Fit:
     """The fit that a claim is to make."""
     fit = session.scalar(select(Fit).where(Fit.job_id == held.id))
     if fit is None:
-        raise FitGone("The index that was to be fitted is no longer kept. Start a fit of the present one.")
+        raise gone()
     return fit
 
 

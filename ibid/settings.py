@@ -1,6 +1,5 @@
 """Settings: values read from the environment, and nothing else."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -172,22 +171,22 @@ class Settings(BaseSettings):
     url_seconds: float = Field(60.0, gt=0, description="what fetching a document may take in all")
     sample: bool = Field(default=True, description="whether a first start makes the sample collection")
 
-    @cached_property
+    @property
     def standalone(self) -> bool:
         """Whether the vector store lives in the API process, and so the worker is its child."""
         return not self.qdrant_url
 
-    @cached_property
+    @property
     def sql_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ibid.db'}"
 
-    @cached_property
+    @property
     def encoder_folder(self) -> Path:
         """Where 8-bit forms of encoders are kept."""
         return Path(self.encoder_dir) if self.encoder_dir else self.data_dir / "encoders"
 
-    @cached_property
+    @property
     def key_file(self) -> Path:
         """The 0600 file by which commands on this machine reach a running server."""
         return self.data_dir / "cli-key"

@@ -20,7 +20,8 @@ from retrieval.kit import Kit
 from retrieval.plan import BALANCED, Plan
 from retrieval.questions import cleaned
 from retrieval.refining import places_of
-from retrieval.search import Asked, SearchResult, Target, check_as_of, query_of, search, target_of
+from retrieval.search import SearchResult, check_as_of, search
+from retrieval.target import Asked, Target, query_of, target_of
 
 LOOKED_THROUGH: Final = 10_000
 """Candidates of each leg among which a rank is looked for."""

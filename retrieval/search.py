@@ -10,34 +10,29 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVarTuple
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from ibid import access, described, fits, generations, metrics
+from ibid import described, metrics
 from ibid.clock import now
-from ibid.db.tables import ChunkRow, Collection, Document, Generation, Indexing, Version
-from ibid.embedding.bm25 import bm25_for
-from ibid.embedding.registry import encoder_for
+from ibid.db.tables import ChunkRow, Document, Indexing, Version
 from ibid.errors import Gone, Invalid, Unavailable
 from ibid.filters import Filter
-from ibid.fits import Weights
-from ibid.types import Hit, Legs, Recipe, Scope
+from ibid.types import Hit, Legs, Scope
 from ibid.vectors.errors import GenerationMissing
-from ibid.vectors.names import missing
-from ibid.vectors.port import Candidate, HybridQuery, PointFilter
+from ibid.vectors.port import Candidate, HybridQuery
 from retrieval import fusion, passages, refining
-from retrieval.analysis import Analysis, analysed
+from retrieval.analysis import Analysis
 from retrieval.fusion import Ranked
 from retrieval.kit import Kit
 from retrieval.passages import Found
-from retrieval.plan import BALANCED, Plan
+from retrieval.plan import Plan
 from retrieval.questions import cleaned
 from retrieval.reranking import RerankerMissing, mixed
-
-Columns = TypeVarTuple("Columns")
+from retrieval.target import Asked, Target, query_of, seen, target_of
 
 # Entities would take three times as long to make.
 _COLUMNS = (
@@ -100,44 +95,6 @@ class SearchResult:
     analysis: Analysis
     candidates: int
     timings: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question, who asks it, and how; narrowed within the scope to documents and by a filter, as far as given.
-
-    Without a `plan` it is searched as its collection is. `analysis` is what the question says of words that must be found.
-    """
-
-    scope: Scope
-    question: str
-    limit: int
-    document_ids: frozenset[str] | None
-    filters: Filter | None
-    plan: Plan | None
-    analysis: Analysis = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Read the question once."""
-        object.__setattr__(self, "analysis", analysed(self.question))
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The generation that a search reads, and how a question becomes vectors for it.
-
-    It is searched by `plan` unless whoever asks brings another: the preset, with the weights that were fitted on it.
-    """
-
-    collection_id: str
-    generation_id: str
-    recipe: Recipe
-    languages: tuple[str, ...]
-    plan: Plan
-
-    def plan_for(self, asked: Asked) -> Plan:
-        """How this question is searched."""
-        return asked.plan or self.plan
 
 
 @dataclass(slots=True)
@@ -206,63 +163,6 @@ def check_as_of(kit: Kit, scope: Scope) -> None:
             f"Superseded versions are kept for {kit.settings.version_retention_days:g} days; "
             f"{scope.as_of.isoformat()} is longer ago. Ask for a later moment."
         )
-
-
-def target_of(session: Session, scope: Scope, ref: str) -> Target:
-    """The active generation of a collection that the scope may see. Raises `CollectionNotFound`."""
-    active = access.named(scope, ref).with_only_columns(Collection.active_generation_id)
-    found = fits.searched(session, active.scalar_subquery())
-    if found is None:  # and the look-up says so, unless it was made just now
-        return target_in(session, access.collection(session, scope, ref).active_generation_id)
-    return _target(session, *found)
-
-
-def target_in(session: Session, generation_id: str) -> Target:
-    """A generation as a target, whoever asks. Raises `GenerationMissing`."""
-    found = fits.searched(session, generation_id)
-    if found is None:
-        raise missing(generation_id)
-    return _target(session, *found)
-
-
-def _target(session: Session, generation: Generation, weights: Weights | None) -> Target:
-    plan = BALANCED
-    if weights is not None:
-        plan = replace(
-            BALANCED,
-            dense_weight=weights.dense_weight,
-            nearby_weight=weights.nearby_weight,
-            fitted=weights.fit_id,
-        )
-    languages = generations.languages(session, generation.id)
-    return Target(generation.collection_id, generation.id, generations.recipe_of(generation), languages, plan)
-
-
-def seen(query: Select[*Columns], scope: Scope, target: Target) -> Select[*Columns]:
-    """A query about chunks, of those alone that the scope sees of a generation."""
-    return (
-        query.join(Version, Version.id == ChunkRow.version_id)
-        .join(Document, Document.id == Version.document_id)
-        .join(Collection, Collection.id == Document.collection_id)
-        .where(
-            ChunkRow.generation_id == target.generation_id,
-            Collection.id == target.collection_id,
-            access.version_live(scope.as_of),
-            access.sees_document(scope),
-        )
-    )
-
-
-def query_of(kit: Kit, asked: Asked, target: Target) -> HybridQuery:
-    """The question as the engine is asked it."""
-    return HybridQuery(
-        encoder_for(kit.encoders, target.recipe).encode_query(asked.question),
-        bm25_for(target.recipe.sparse).query(asked.question, target.languages),
-        PointFilter(
-            access.moment(asked.scope).timestamp(), asked.scope.principals, asked.document_ids, asked.filters
-        ),
-        target.plan_for(asked).candidates,
-    )
 
 
 def _resolve(kit: Kit, scope: Scope, ref: str, watch: _Watch) -> Target:

@@ -18,7 +18,7 @@ from retrieval import fitting, making, quotes
 from retrieval.fitting import Question
 from retrieval.kit import Kit
 from retrieval.plan import BALANCED
-from retrieval.search import Asked, Target, query_of, seen, target_in
+from retrieval.target import Asked, Target, query_of, seen, target_in
 
 MOST: Final = 200
 """So many questions are made at most."""
@@ -66,6 +66,8 @@ def fit(kit: Kit, held: Claim, go_on: Callable[[], None]) -> None:
     with kit.db.read() as session:
         asked_for = fits.pending(session, held)
         target = target_in(session, asked_for.generation_id)
+    if target is None:
+        raise fits.gone()
     if asked_for.source == fits.GIVEN:
         wanted, left_out = _given(kit, target, asked_for.questions or [], go_on)
     else:

@@ -16,8 +16,8 @@ from retrieval import explaining
 from retrieval import facets as faceting
 from retrieval.explaining import Expected, Stage
 from retrieval.plan import Plan, Preset, preset
-from retrieval.search import Asked
 from retrieval.search import search as find
+from retrieval.target import Asked
 
 router = APIRouter(prefix="/v1/search", tags=["search"], dependencies=[Depends(harmless)])
 

@@ -251,7 +251,8 @@ def encoder_prepare(
 ) -> None:
     """Load an encoder once, so that whatever it needs is made or fetched before a server needs it.
 
-    The 8-bit form of a model, NAME@int8, is made in the data directory and compared with the model.
+    The 8-bit form of a model, NAME@int8, is made in the data directory, or in IBID_ENCODER_DIR, and compared with
+    the model.
     """
     _act("local:prepare_encoder", name)
 

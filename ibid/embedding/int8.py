@@ -1,6 +1,6 @@
 """Sentence-transformers encoders with 8-bit weights, through ONNX Runtime: `NAME@int8`.
 
-The 8-bit form is made once by a child process (see `quantising`), kept in the data directory, and read here without
+The 8-bit form is made once by a child process (see `quantising`), kept in a folder, and read here without
 torch. Each text is a call of its own on one thread, as many at a time as there are threads: the library quantises what
 flows between layers by the range of the whole batch, so in one batch the vector of a text would depend on its
 neighbours, and on the padding. Equal texts are to have equal vectors; and nothing is spent on padding.
@@ -184,12 +184,14 @@ def prepare(name: str, cache: Path) -> Made:
     place = cache / _key(folder, weights)
     if (made := read(place)) is not None:
         return made
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(place.with_suffix(".lock")):
-        made = read(place)
-        if made is None:
-            _make(original, place)
-            made = read(place)
+    try:
+        made = _made(original, place)
+    except OSError as error:
+        msg = (
+            f"The 8-bit form of {original} could not be kept in {cache} ({error.strerror}). Let Ibid write there, set "
+            f"IBID_ENCODER_DIR to another folder, or IBID_EMBEDDER to {original} for the model in full precision."
+        )
+        raise EmbedderUnavailable(msg) from error
     if made is None:
         msg = f"The 8-bit form of {original} was damaged as soon as it was made. Check the disk that holds {cache}."
         raise EmbedderUnavailable(msg)
@@ -219,6 +221,16 @@ def write(place: Path, made: Made) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _made(original: str, place: Path) -> Made | None:
+    """What is in its place once nobody makes it any more, made here if nobody did."""
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(place.with_suffix(".lock")):
+        if (made := read(place)) is not None:
+            return made
+        _make(original, place)
+        return read(place)
 
 
 def _make(original: str, place: Path) -> None:

@@ -141,7 +141,7 @@ def _read(folder: Path) -> None:
 
     Otherwise the first searches wait for the disk at each step through the graph, and hold the interpreter meanwhile.
     """
-    for file in filter(Path.is_file, folder.rglob("*")):
+    for file in filter(Path.is_file, (folder / "segments").rglob("*")):
         with file.open("rb", buffering=0) as opened:
             while opened.read(_PIECE):
                 pass

@@ -9,14 +9,13 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import qdrant_edge as edge
 
-from ibid.disk import sync
 from ibid.vectors.errors import StoreUnavailable
 from ibid.vectors.layout import DENSE, KEYWORDS, NUMBERS, SPARSE
 
@@ -24,6 +23,8 @@ MANIFEST = "generation.json"
 SHARD = "shard"
 # Of the engine, in a shard: where it notes each write before it makes it.
 _LOG = "wal"
+# A part of the log that is not in use yet.
+_DRAFT = "tmp-"
 # In kilobytes, and far beyond any shard: nothing is ever optimised on its own.
 _NEVER = 1 << 31
 
@@ -90,8 +91,8 @@ class Shard:
         self.changed += points
         shard.update(operation)
 
-    def settle(self) -> Iterator[Path]:
-        """Make what was written durable, or give the files that `settled` does that with once the lock is free.
+    def settle(self) -> list[BinaryIO]:
+        """Make what was written durable, or give the files with which `settled` does so once the lock is free.
 
         `flush` holds the lock and the interpreter for as long as the disk takes. While a copy is built, the child
         that builds it keeps the disk busy, and the shard needs no flush: the copy is flushed, and the former shard
@@ -99,8 +100,9 @@ class Shard:
         """
         if self.witness is None:
             self.open().flush()
-            return iter(())
-        return (self.folder / self.manifest().shard / _LOG).iterdir()
+            return []
+        log = self.folder / self.manifest().shard / _LOG
+        return [file.open("rb", buffering=0) for file in log.iterdir() if not file.name.startswith(_DRAFT)]
 
     def close(self) -> None:
         """Put the engine away."""
@@ -115,11 +117,11 @@ class Shard:
             self.witness.cancel()
 
 
-def settled(log: Iterable[Path]) -> None:
-    """Wait until the files are on the disk. Those that are gone belonged to a shard whose copy has what they held."""
+def settled(log: Iterable[BinaryIO]) -> None:
+    """Wait until the files are on the disk, whatever their names are by now, and close them."""
     for file in log:
-        with suppress(FileNotFoundError):
-            sync(file)
+        with file:
+            os.fsync(file.fileno())
 
 
 def make_shard(folder: Path, dimensions: int) -> None:

@@ -1,5 +1,6 @@
 """The compaction of an embedded shard: nothing written meanwhile is lost, and any end of it leaves one whole shard."""
 
+import os
 import random
 import shutil
 import signal
@@ -19,7 +20,7 @@ from ibid.marks import marks
 from ibid.types import SparseVector
 from ibid.vectors import edge_compaction
 from ibid.vectors.edge import EdgeVectorStore
-from ibid.vectors.edge_shards import MANIFEST
+from ibid.vectors.edge_shards import MANIFEST, settled
 from ibid.vectors.errors import GenerationMissing, StoreUnavailable
 from ibid.vectors.memory import MemoryVectorStore
 from ibid.vectors.port import HybridQuery, Point, PointFilter, PointPayload, VectorStore
@@ -229,6 +230,34 @@ class TestCompact:
         again = EdgeVectorStore(left)
         same(again, model)
         again.close()
+
+    def test_the_log_is_on_the_disk_when_a_write_returns(self, monkeypatch, root, store):
+        synced, fsync = set(), os.fsync
+
+        def noting(descriptor: int) -> None:
+            synced.add(os.fstat(descriptor).st_ino)
+            fsync(descriptor)
+
+        def write() -> None:
+            monkeypatch.setattr(os, "fsync", noting)
+            store.supersede(GENERATION, "ver_1_0", 50.0)
+            used = {file.stat().st_ino for file in (root / GENERATION / "shard" / "wal").glob("open-*")}
+            assert used
+            assert used <= synced
+
+        before(monkeypatch, "received", write)
+        assert store.compact(GENERATION)
+        assert synced
+
+    def test_a_shard_that_goes_before_its_log_was_waited_for(self, root, store):
+        with store._opened(GENERATION) as entry:
+            entry.witness = edge_compaction.Journal(10)
+            log = entry.settle()
+            entry.witness = None
+        assert log
+        shutil.rmtree(root / GENERATION / "shard" / "wal")
+        settled(log)
+        assert all(file.closed for file in log)
 
     def test_another_thread_writes_and_searches_all_the_time(self, store, model):
         done, chance, written = threading.Event(), random.Random(3), 0

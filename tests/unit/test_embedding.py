@@ -133,6 +133,18 @@ class TestLoad:
         assert BUNDLED_EMBEDDER in EMBEDDERS
 
 
+class TestEncoderFolder:
+    def test_it_is_in_the_data_directory_unless_another_is_set(self, monkeypatch, tmp_path):
+        assert Settings(encoder_dir=str(tmp_path)).encoder_folder == tmp_path
+        monkeypatch.delenv("IBID_ENCODER_DIR")
+        settings = Settings(data_dir=tmp_path)
+        assert settings.encoder_folder == tmp_path / "encoders"
+        assert settings.sql_url == f"sqlite:///{tmp_path}/ibid.db"
+        copy = settings.model_copy(update={"data_dir": tmp_path / "other"})
+        assert copy.encoder_folder == tmp_path / "other" / "encoders"
+        assert copy.sql_url == f"sqlite:///{tmp_path}/other/ibid.db"
+
+
 class TestBundledWeights:
     """tests/contracts/test_embedders.py loads the published ones."""
 

@@ -13,7 +13,7 @@ from ibid.db.tables import ChunkRow, Document, Version
 from ibid.types import JobKind, Scope
 from retrieval.explaining import Expected, ExpectedInvalid, Explanation, Stage, explain
 from retrieval.plan import BALANCED, Plan
-from retrieval.search import Asked
+from retrieval.target import Asked
 from tests.unit.shelf import ADMIN, ANN, BOB, Shelf, ago
 
 QUESTION = "When does the tide turn?"

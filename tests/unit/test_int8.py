@@ -108,6 +108,11 @@ class TestMaking:
         with pytest.raises(EmbedderUnknown, match="holds its modules"):
             load_embedder("./nowhere@int8", Settings(encoder_dir=str(tmp_path)))
 
+    def test_a_folder_that_cannot_be_written_is_named(self, tmp_path):
+        (tmp_path / "taken").touch()
+        with pytest.raises(EmbedderUnavailable, match=r"taken.*IBID_ENCODER_DIR"):
+            load_embedder(DEFAULT_EMBEDDER, Settings(encoder_dir=str(tmp_path / "taken")))
+
     def test_a_maker_that_fails_says_why(self, tmp_path):
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "config.json").write_text("{}")
