@@ -104,4 +104,6 @@ def _counted(rows: Select[str, str, float, str], limit: int) -> Select[str, floa
 def _count(text: str | None, number: float | None, truth: str | None, count: int) -> Count:
     if text is not None:
         return Count(text, count)
-    return Count(number, count) if number is not None else Count(truth == "true", count)
+    if number is not None:
+        return Count(number + 0.0, count)  # minus zero is zero, as it is to filters
+    return Count(truth == "true", count)

@@ -38,6 +38,16 @@ def why(door: Door, name: str, *, key: str = "", headers: dict[str, str] | None 
     return door.post("/v1/search/explain", json=body, key=key, headers=headers or {})
 
 
+def test_minus_zero_and_zero_are_one_value_of_a_facet(door: Door) -> None:
+    collection = door.collection("zeros")
+    for name, degrees in (("one.txt", -0.0), ("two.txt", 0.0)):
+        door.text(collection, "Water freezes.", name, metadata={"degrees": degrees})
+    door.work()
+    body = {"collection": collection, "keys": ["degrees"]}
+    (facet,) = door.post("/v1/search/facets", json=body).json()["facets"]
+    assert [(str(each["value"]), each["count"]) for each in facet["values"]] == [("0.0", 2)]
+
+
 def test_a_passage_is_a_slice_of_the_text(door: Door) -> None:
     best = searched(door)["hits"][0]
     assert best["document"] == "leave.txt"
