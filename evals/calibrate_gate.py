@@ -120,7 +120,7 @@ def _write(by_encoder: Calibration, otherwise: Calibration, lines: Sequence[str]
     """Replace everything after the class with the new constants and where they came from."""
     head = TARGET.read_text().partition("\n\nBY_ENCODER")[0].partition("\n\n# ")[0].rstrip()
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
-    # One for both forms of the bundled model: their cosines differ by less than a hundredth.
+    # One for both forms of the bundled model, whose vectors are nearly the same.
     forms = "".join(
         f"    {json.dumps(name)}: {by_encoder!r},\n" for name in (BUNDLED_EMBEDDER, DEFAULT_EMBEDDER)
     )
