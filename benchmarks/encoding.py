@@ -64,23 +64,21 @@ def _questions(bench: Bench, fp32: Embedder, int8: Embedder) -> list[Row]:
     asked = [one.question for one in bench.questions][: bench.some(200, 3)]
     for encoder in (fp32, int8):
         encoder.encode_query("warm-up")
-    turns = [asked[first : first + TURN] for first in range(0, len(asked), TURN)]
-    took = [
-        each
-        for turn in turns
-        for each in zip(*(_each(encoder, turn) for encoder in (fp32, int8)), strict=True)
-    ]
+    slow: list[float] = []
+    fast: list[float] = []
+    for first in range(0, len(asked), TURN):
+        slow += _each(fp32, asked[first : first + TURN])
+        fast += _each(int8, asked[first : first + TURN])
     note = f"p50 of {len(asked)}, one thread"
-    slow, fast = (1000 * median(each[which] for each in took) for which in (0, 1))
     return [
-        Row("encoding", "question, full precision", slow, "ms", note=note),
-        Row("encoding", "question, 8 bits", fast, "ms", QUICK, note),
+        Row("encoding", "question, full precision", median(slow), "ms", note=note),
+        Row("encoding", "question, 8 bits", median(fast), "ms", QUICK, note),
     ]
 
 
 def _each(encoder: Embedder, asked: Sequence[str]) -> list[float]:
-    """Seconds for each question."""
-    return [_clocked(encoder.encode_query, text) for text in asked]
+    """Milliseconds for each question."""
+    return [1000 * _clocked(encoder.encode_query, text) for text in asked]
 
 
 def _sample(bench: Bench, encoder: Embedder) -> list[str]:

@@ -138,8 +138,9 @@ class _Set:
 
     def against(self, parts: Parts, encoder: Embedder) -> Row:
         """What was found, less what is found with another encoder."""
-        other = self._search(WHOLE, {FUSED: BALANCED}, parts, encoder)[1][FUSED]
-        return self._gain("8 bits against full precision", self._found[FUSED], other, COSTS)
+        vectors = Vectors(encoder, self._bench.kept)
+        _, found = _searched(parts, self._name, self._asked, encoder, vectors, WHOLE, {FUSED: BALANCED})
+        return self._gain("8 bits against full precision", self._found[FUSED], found[FUSED], COSTS)
 
     def _mean(self, way: str, measured: str) -> Row:
         mean = self._found[way].means[measured]
@@ -165,16 +166,21 @@ class _Set:
             f"better for {gain.better} questions, worse for {gain.worse}",
         )
 
-    def _search(
-        self,
-        index: Index,
-        plans: Mapping[str, Plan],
-        parts: Parts | None = None,
-        encoder: Embedder | None = None,
-    ) -> tuple[Filled, dict[str, Outcome]]:
-        vectors = self._bench.vectors if encoder is None else Vectors(encoder, self._bench.kept)
-        parts, encoder = parts or self._parts, encoder or self._bench.encoder
-        asked: QuestionSet = self._asked
-        filled = fill(parts, f"{self._name} {index}", asked, encoder, vectors, index)
-        made = evaluate(filled, encoder.name, runs(filled, kit_of(parts), plans))
-        return filled, {outcome.way: outcome for outcome in made.outcomes}
+    def _search(self, index: Index, plans: Mapping[str, Plan]) -> tuple[Filled, dict[str, Outcome]]:
+        bench, name = self._bench, f"{self._name} {index}"
+        return _searched(self._parts, name, self._asked, bench.encoder, bench.vectors, index, plans)
+
+
+def _searched(
+    parts: Parts,
+    collection: str,
+    asked: QuestionSet,
+    encoder: Embedder,
+    vectors: Vectors,
+    index: Index,
+    plans: Mapping[str, Plan],
+) -> tuple[Filled, dict[str, Outcome]]:
+    """The set in a collection of its own, and what is found there by each plan."""
+    filled = fill(parts, collection, asked, encoder, vectors, index)
+    made = evaluate(filled, encoder.name, runs(filled, kit_of(parts), plans))
+    return filled, {outcome.way: outcome for outcome in made.outcomes}

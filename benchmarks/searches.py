@@ -4,7 +4,7 @@ It is the search that every reader's request calls, in a process of its own, ove
 who may see half of the documents.
 
 What was tried towards 8 ms at the median with 100,000 chunks: (1) the encoder with 8 bits, 3.3 ms for a question instead of
-15 to 25; (2) columns instead of entities from SQL, and the statement for passages made once, 2.6 ms for the check instead
+13 to 23; (2) columns instead of entities from SQL, and the statement for passages made once, 2.6 ms for the check instead
 of 5; (3) one question to SQL instead of two for the collection and its weights, which gained nothing here and saves a round
 trip to PostgreSQL. That leaves 15 ms, of which the engine takes 6 (3.3 for the best of both legs, 0.6 for what only one
 of them proposed, when nothing else runs in between).

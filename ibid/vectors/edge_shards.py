@@ -8,11 +8,11 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import qdrant_edge as edge
 
@@ -91,8 +91,8 @@ class Shard:
         self.changed += points
         shard.update(operation)
 
-    def settle(self) -> list[BinaryIO]:
-        """Make what was written durable, or give the files with which `settled` does so once the lock is free.
+    def settle(self) -> list[int]:
+        """Make what was written durable, or give the descriptors with which `settled` does so once the lock is free.
 
         `flush` holds the lock and the interpreter for as long as the disk takes. While a copy is built, the child
         that builds it keeps the disk busy, and the shard needs no flush: the copy is flushed, and the former shard
@@ -102,7 +102,8 @@ class Shard:
             self.open().flush()
             return []
         log = self.folder / self.manifest().shard / _LOG
-        return [file.open("rb", buffering=0) for file in log.iterdir() if not file.name.startswith(_DRAFT)]
+        used = [file for file in log.iterdir() if not file.name.startswith(_DRAFT)]
+        return [os.open(path, os.O_RDONLY) for path in (*used, log)]
 
     def close(self) -> None:
         """Put the engine away."""
@@ -117,11 +118,13 @@ class Shard:
             self.witness.cancel()
 
 
-def settled(log: Iterable[BinaryIO]) -> None:
-    """Wait until the files are on the disk, whatever their names are by now, and close them."""
-    for file in log:
-        with file:
-            os.fsync(file.fileno())
+def settled(log: Sequence[int]) -> None:
+    """Wait until the files are on the disk, whatever their names are by now, and close their descriptors."""
+    with ExitStack() as ends:
+        for descriptor in log:
+            ends.callback(os.close, descriptor)
+        for descriptor in log:
+            os.fsync(descriptor)
 
 
 def make_shard(folder: Path, dimensions: int) -> None:

@@ -23,7 +23,8 @@ they are made."""
 FULL_SCAN = 10_000
 """In kilobytes of vectors. Below it all are read that the filter lets through: as quick as a graph then, and exact."""
 IN_VIEW = 512
-"""How many points a search of a graph keeps in view. Of the ten nearest among 100,000, half of them hidden by a filter, 998 in 1,000 are found with it, and 986 with half of it."""
+"""How many points a search of a graph keeps in view. Of the ten nearest among 100,000 points, half of them hidden by a
+filter, it finds 998 in 1,000; with half as many in view 986."""
 OVERSAMPLING = 2.0
 """Scores of the 8-bit vectors only choose whose own are then computed: twice as many as are wanted."""
 
