@@ -38,7 +38,9 @@ SUFFIX: Final = "@int8"
 GRAPH: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
 DESCRIPTION: Final = "encoder.json"
-RECIPE: Final = "int8 2: dynamic, signed, 7 bits, weights by channel, embeddings by tensor, each text alone"
+RECIPE: Final = (
+    "int8 3: equalised, dynamic, signed, 7 bits, weights by channel, embeddings by tensor, each text alone"
+)
 """What is part of the fingerprint: whoever changes how the 8-bit form is made or run changes this."""
 _MAKER: Final = "ibid.embedding.quantising"
 _UNLOADABLE: Final = (Fail, InvalidGraph, InvalidProtobuf, NotSupported)

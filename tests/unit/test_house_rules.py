@@ -56,6 +56,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "tokenizers": ("ibid/embedding/int8.py",),
     "torch": (
         "ibid/reranking/cross_encoder.py",
+        "ibid/embedding/equalising.py",
         "ibid/embedding/one_call.py",
         "ibid/embedding/quantising.py",
         "ibid/embedding/sentence_transformers.py",
