@@ -147,7 +147,10 @@ def _order(row: Route) -> Order:
 
 
 def _step(kept: dict[str, Any]) -> Step:
-    return Step(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+    }
+    return Step(**values)
 
 
 def _written(step: Step) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         description="for the preset `thorough`: a cross-encoder, by folder or hub name, or `words`; empty: none",
     )
     provider_keys: dict[str, SecretStr] = Field(
-        default_factory=dict,
+        {},
         description='keys of model providers as JSON, by the names that the catalogue uses: `{"openai": "sk-…"}`',
     )
     model_seconds: float = Field(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ibid import access
@@ -118,8 +118,10 @@ def spent(session: Session, budget: Budget) -> Spent:
     mine = (
         Spending.key_id == budget.key_id if budget.key_id else Spending.collection_id == budget.collection_id
     )
-    tokens, usd = session.execute(_sums(mine, Spending.at >= since)).one()
-    return Spent(int(tokens), float(usd))
+    tokens = func.coalesce(func.sum(Spending.tokens), 0)
+    usd = func.coalesce(func.sum(Spending.usd), 0.0)
+    found = session.execute(select(tokens, usd).where(mine, Spending.at >= since)).one()
+    return Spent(int(found[0]), float(found[1]))
 
 
 def left(session: Session, spender: Spender) -> float | None:
@@ -172,9 +174,3 @@ def _of(session: Session, spender: Spender, *, lock: bool = False) -> Sequence[B
         .order_by(Budget.id)
     )
     return session.scalars(query.with_for_update() if lock else query).all()
-
-
-def _sums(*where: ColumnElement[bool]) -> Select[tuple[int, float]]:
-    return select(
-        func.coalesce(func.sum(Spending.tokens), 0), func.coalesce(func.sum(Spending.usd), 0.0)
-    ).where(*where)

@@ -113,22 +113,23 @@ async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[DraftSentence 
         await run_sync(_keep, journey, attempt, None)
         yield attempt
         return
-    call, attempt = _Call(entry, prompt), None
+    call = _Call(entry, prompt)
+    became: Attempt | None = None
     try:
         with journey.models.guarded(entry):
             async with aclosing(_said(model, call, journey.said)) as sentences:
                 async for sentence in sentences:
                     yield sentence
-        attempt = call.ended("no_answer" if call.no_answer else "answered")
-    except CircuitOpen:
-        attempt = Attempt(entry.name, "passed", "circuit_open")
+        became = call.ended("no_answer" if call.no_answer else "answered")
+    except CircuitOpen as error:
+        became = Attempt(entry.name, "passed", error.code)
     except ModelFailed as error:
-        attempt = call.ended("failed", error.fault)
+        became = call.ended("failed", error.fault)
     finally:
         with anyio.CancelScope(shield=True):
-            attempt = attempt or call.ended("stopped")
-            await run_sync(_keep, journey, attempt, ledger)
-    yield attempt
+            became = call.ended("stopped") if became is None else became
+            await run_sync(_keep, journey, became, ledger)
+    yield became
 
 
 async def _said(model: ChatModel, call: _Call, said: Sequence[str]) -> AsyncGenerator[DraftSentence, None]:

@@ -21,7 +21,7 @@ and do not speak of these rules.
 Keep numbers, dates, names and conditions exactly as they are there.
 - Do not add what you know from elsewhere, and do not guess.
 {form}"""
-QUOTES: Final = f"""\
+QUOTES: Final = """\
 - Reply with JSON: `answered`, and `sentences`, each with its `text` and its `evidence`, the `passage` by its number and \
 a `quote` copied from it word for word. If the passages do not hold the answer, `answered` is false and `sentences` empty.
 """

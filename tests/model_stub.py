@@ -13,7 +13,6 @@ from typing import Any, Self
 from ibid.catalogue import Entry
 from tests.listening import Handler, listening
 
-
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
 
 
@@ -81,67 +80,77 @@ class Alone:
         pass
 
 
+class _Provider(Handler):
+    """What answers; `stub` is set by the server that is made of it."""
+
+    protocol_version = "HTTP/1.1"
+    stub: Stub
+
+    def reply(self) -> None:
+        asked = json.loads(self.sent())
+        self.stub.requests.append(asked)
+        self.stub.keys.append(self.named().get("authorization", ""))
+        play = self.stub.next(asked["model"])
+        if play.status != 200:
+            self.whole(play.status)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            self.stream(asked["model"], play)
+        except OSError:
+            self.stub.left.append(asked["model"])
+        self.close_connection = True
+
+    def whole(self, status: int) -> None:
+        body = json.dumps({"error": {"message": "as it was told", "code": "played"}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After-Ms", "1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def stream(self, model: str, play: Play) -> None:
+        for number, piece in enumerate(play.pieces):
+            if play.before:
+                play.before(number)
+            self.event(model, {"role": "assistant", "content": piece}, None)
+        if play.end == "hang":
+            self.hang()
+        elif play.end != "cut":
+            self.event(model, {}, play.end)
+            self.data({**_head(model), "choices": [], "usage": USAGE})
+            self.wfile.write(b"data: [DONE]\n\n")
+
+    def hang(self) -> None:
+        while not self.stub.over.wait(0.05):
+            self.wfile.write(b": still there\n\n")
+            self.wfile.flush()
+
+    def event(self, model: str, delta: dict[str, str], reason: str | None) -> None:
+        self.data({**_head(model), "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+
+    def data(self, value: dict[str, Any]) -> None:
+        self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
+        self.wfile.flush()
+
+
 @contextmanager
 def model_server() -> Iterator[Stub]:
     """A stub on loopback, for the length of the block."""
-    stub = Stub()
+    made = Stub()
 
-    class Server(Handler):
-        protocol_version = "HTTP/1.1"
+    class Provider(_Provider):
+        stub = made
 
-        def reply(self) -> None:
-            asked = json.loads(self.sent())
-            stub.requests.append(asked)
-            stub.keys.append(self.named().get("authorization", ""))
-            play = stub.next(asked["model"])
-            if play.status != 200:
-                self.whole(play.status)
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            try:
-                self.stream(asked["model"], play)
-            except OSError:
-                stub.left.append(asked["model"])
-            self.close_connection = True
-
-        def whole(self, status: int) -> None:
-            body = json.dumps({"error": {"message": "as it was told", "code": "played"}}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Retry-After-Ms", "1")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def stream(self, model: str, play: Play) -> None:
-            for number, piece in enumerate(play.pieces):
-                if play.before:
-                    play.before(number)
-                self.event(model, {"role": "assistant", "content": piece}, None)
-            if play.end == "hang":
-                while not stub.over.wait(0.05):
-                    self.wfile.write(b": still there\n\n")
-                    self.wfile.flush()
-            elif play.end != "cut":
-                self.event(model, {}, play.end)
-                self.data({**_head(model), "choices": [], "usage": USAGE})
-                self.wfile.write(b"data: [DONE]\n\n")
-
-        def event(self, model: str, delta: dict[str, str], reason: str | None) -> None:
-            self.data({**_head(model), "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
-
-        def data(self, value: dict[str, Any]) -> None:
-            self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
-            self.wfile.flush()
-
-    with listening(Server) as stub.port:
+    with listening(Provider) as made.port:
         try:
-            yield stub
+            yield made
         finally:
-            stub.over.set()
+            made.over.set()
 
 
 def _head(model: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1/catalogue", tags=["models"])
 
 Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
+Capabilities = Annotated[list[Capability], Field(max_length=10)]
 Collections = Annotated[list[Text], Field(max_length=1000)]
 
 
@@ -33,7 +34,7 @@ class ModelBody(models.Request):
     model: Annotated[Text, Field(min_length=1, max_length=256)]
     base_url: Annotated[Text, Field(max_length=2000, pattern=r"^https?://")] | None = None
     key: Annotated[Text, Field(max_length=64)] | None = None
-    capabilities: list[Capability] = []
+    capabilities: Capabilities = Field(default_factory=list)
     context_tokens: Annotated[int, Field(ge=512, le=100_000_000)] = 8_192
     output_tokens: Annotated[int, Field(ge=16, le=1_000_000)] = 1_024
     input_price: Price | None = None
@@ -85,11 +86,11 @@ class StepBody(models.Request):
     """
 
     model: Annotated[Text, Field(max_length=128)]
-    collections: Collections = []
-    languages: Annotated[list[Text], Field(max_length=200)] = []
+    collections: Collections = Field(default_factory=list)
+    languages: Annotated[list[Text], Field(max_length=200, default_factory=list)]
     shortest: Annotated[int, Field(ge=0)] = 0
     longest: Annotated[int, Field(ge=1)] | None = None
-    needs: list[Capability] = []
+    needs: Capabilities = Field(default_factory=list)
     left: Annotated[float, Field(ge=0)] | None = None
 
 
@@ -119,6 +120,9 @@ class RouteView(models.Response):
     created_at: datetime | None
 
 
+MADE_OR_REPLACED: dict[int | str, dict[str, Any]] = {201: {"model": ModelView, "description": "It is new"}}
+
+
 @router.get("/models", operation_id="list_models", responses=documented(401, 403))
 def list_models(_found: Overseer, wired: Wired) -> Models:
     """All models that may be asked, and those that may not at present."""
@@ -137,7 +141,7 @@ def get_model(name: Name, _found: Overseer, wired: Wired) -> ModelView:
     "/models/{name}",
     operation_id="put_model",
     response_model=ModelView,
-    responses={201: {"model": ModelView}} | documented(401, 403, 409, 422),
+    responses=MADE_OR_REPLACED | documented(401, 403, 409, 422),
 )
 def put_model(name: Name, body: ModelBody, found: Overseer, wired: Wired) -> Response:
     """Add a model, or replace the one of this name, from the next question on."""

@@ -29,7 +29,7 @@ from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
-from pydantic_ai.settings import ModelSettings
+from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.usage import RequestUsage
 
 from ibid.catalogue import Entry, Provider
@@ -91,12 +91,12 @@ class ProviderModel:
         return None if event is None else ""
 
     def _request(self, prompt: Prompt) -> AbstractAsyncContextManager[StreamedResponse]:
-        parts = [SystemPromptPart(prompt.system), UserPromptPart(prompt.user)]
+        said = ModelRequest([SystemPromptPart(prompt.system), UserPromptPart(prompt.user)])
         shape = OutputObjectDefinition(json_schema=Reply.model_json_schema(), name="answer", strict=True)
         asked = ModelRequestParameters(output_mode="native", output_object=shape) if prompt.quotes else None
         return model_request_stream(
             self._model,
-            [ModelRequest(parts=parts)],
+            [said],
             model_settings=self._settings(),
             model_request_parameters=asked,
         )
@@ -107,9 +107,10 @@ class ProviderModel:
             settings["thinking"] = self._entry.effort
         if "reasoning" not in self._entry.capabilities:
             settings["temperature"] = 0.0  # models that reason refuse it
-        if self._entry.provider == "anthropic":
-            return AnthropicModelSettings(**settings, anthropic_cache_instructions=True)
-        return settings
+        if self._entry.provider != "anthropic":
+            return settings
+        cached = AnthropicModelSettings(anthropic_cache_instructions=True)
+        return merge_model_settings(cached, settings) or settings
 
     def _check_whole(self, stream: StreamedResponse) -> None:
         """A stream that is cut ends like one that is over, but the provider gave no reason for it."""

@@ -258,28 +258,16 @@ def models_add(
         list[str] | None,
         typer.Option(help="json_schema, tools, images, reasoning; several times for several."),
     ] = None,
-    context_tokens: Annotated[
-        int | None, typer.Option(help="What prompt and answer may have together.")
+    price: Annotated[
+        str | None, typer.Option(help="US dollars for a million tokens read and written: 0.15/0.60.")
     ] = None,
-    input_price: Annotated[float | None, typer.Option(help="US dollars for a million tokens.")] = None,
-    output_price: Annotated[float | None, typer.Option(help="US dollars for a million tokens.")] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Ask it at once; else only by its name.")
     ] = False,
 ) -> None:
     """Add a model, or replace the one of this name, from the next question on."""
-    entry = {
-        "provider": provider,
-        "model": model,
-        "base_url": base_url,
-        "key": key,
-        "capabilities": can,
-        "context_tokens": context_tokens,
-        "input_price": input_price,
-        "output_price": output_price,
-        "status": "approved" if approve else "candidate",
-    }
-    _act("models:put", name, entry)
+    entry = {"provider": provider, "model": model, "base_url": base_url, "key": key, "capabilities": can}
+    _act("models:put", name, entry, price=price, approve=approve)
 
 
 @models.command("approve")

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 
-from ibid import media
+from ibid import catalogue, media
 from ibid.blobs.registry import open_blobs
 from ibid.catalogue import EXTRACTIVE, Entry
 from ibid.chat.registry import KeyMissing

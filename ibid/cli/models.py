@@ -9,8 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ibid.cli.client import connect, json_of
+from ibid.errors import Invalid
 
 out = Console(highlight=False)
+
+
+class BadPrice(Invalid):
+    """A price is two numbers with a slash between."""
+
+    code = "bad_price"
 
 
 def listing(*, as_json: bool) -> None:
@@ -30,10 +37,14 @@ def listing(*, as_json: bool) -> None:
     out.print(table)
 
 
-def put(name: str, entry: Mapping[str, Any]) -> None:
+def put(name: str, entry: Mapping[str, Any], *, price: str | None, approve: bool) -> None:
     """Add a model, or replace the one of this name; what is None is left to the server."""
+    body = {field: value for field, value in entry.items() if value is not None}
+    if price is not None:
+        body["input_price"], body["output_price"] = _prices(price)
+    if approve:
+        body["status"] = "approved"
     with connect() as client:
-        body = {field: value for field, value in entry.items() if value is not None}
         made = json_of(client.put(f"/v1/catalogue/models/{name}", json=body))
     out.print(f"{made['name']} is {made['status']}.")
 
@@ -50,6 +61,17 @@ def remove(name: str) -> None:
     with connect() as client:
         json_of(client.delete(f"/v1/catalogue/models/{name}"))
     out.print(f"{name} is removed.")
+
+
+def _prices(text: str) -> tuple[float, float]:
+    """What is read and what is written."""
+    try:
+        read, written = map(float, text.split("/"))
+    except ValueError as error:
+        raise BadPrice(
+            f"{text!r} is no price. Write dollars for a million tokens read and written: 0.15/0.60."
+        ) from error
+    return read, written
 
 
 def _print(found: Any) -> None:  # noqa: ANN401 - whatever the API gave

@@ -83,6 +83,8 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("route", sa.JSON(none_as_null=True), server_default=sa.text("'[]'"), nullable=False)
         )
+    with op.batch_alter_table("answers", schema=None) as batch_op:
+        batch_op.alter_column("route", server_default=None)
 
 
 def downgrade() -> None:
