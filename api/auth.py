@@ -41,6 +41,12 @@ class MayNotActFor(Forbidden):
     code = "may_not_act_for"
 
 
+class KeyLimited(Forbidden):
+    """What is asked concerns every collection, and the key reaches only some."""
+
+    code = "key_limited_to_collections"
+
+
 class CrossSite(Forbidden):
     """A request with a session's cookie did not come from this service's own page."""
 
@@ -130,6 +136,16 @@ def needs(role: Role) -> Callable[[Asker], Asker]:
 Reader = Annotated[Asker, Depends(asker)]
 Editor = Annotated[Asker, Depends(needs("editor"))]
 Admin = Annotated[Asker, Depends(needs("admin"))]
+
+
+def overseer(found: Admin) -> Asker:
+    """The asker, who must be an administrator of everything."""
+    if not found.unlimited:
+        raise KeyLimited("This key is limited to some collections, and what you ask concerns all of them.")
+    return found
+
+
+Overseer = Annotated[Asker, Depends(overseer)]
 
 
 def _check_same_site(request: Request) -> None:

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from api.events import Feed, answer_marks, collection_marks, job_marks
 from api.running import Runner
 from api.trail import Trail
-from ibid import access, sample
+from ibid import access, catalogue, sample
 from ibid.bootstrap import Parts, open_parts
-from ibid.chat.registry import ChatModels
+from ibid.chat.registry import ChatModels, KeyMissing
 from ibid.db.tables import Collection, Generation
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
@@ -95,6 +95,7 @@ class Readiness:
     def _try(self) -> None:
         encoder = self._parts.encoders.get(self._parts.settings.embedder)
         encoder.encode_query("ready")
+        self._load_models()
         if self._kit.reranker is not None:
             self._kit.reranker.scores("ready", ["ready"])
         # A collection made with another encoder may lack it, which is no reason to hold back all others.
@@ -114,6 +115,16 @@ class Readiness:
             if self._parts.settings.sample and sample.being_read(session):
                 raise NotReady("the sample collection is being read")
 
+    def _load_models(self) -> None:
+        """What speaks to providers takes seconds to import, which the first question should not wait for."""
+        with self._parts.db.read() as session:
+            entries = catalogue.entries(session)
+        for entry in entries:
+            try:
+                self._kit.models.get(entry)
+            except KeyMissing as error:
+                log.warning("a model is passed over: %s", error.message)
+
     def _search(self, collection_id: str) -> None:
         try:
             search(self._kit, access.EVERYTHING, collection_id, "ready", 1)
@@ -126,7 +137,7 @@ class Readiness:
 async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring]:
     """All of it for the length of the block. Parts that were given are left open: they belong to the caller."""
     own = parts or open_parts(settings)
-    models = ChatModels(lambda: own.encoders.get(settings.embedder))
+    models = ChatModels(lambda: own.encoders.get(settings.embedder), settings)
     kit = Kit(
         db=own.db,
         vectors=own.store,
@@ -154,6 +165,7 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
     finally:
         made.readiness.stop()
         await made.runner.close()
+        await models.close()
         await run_in_threadpool(made.compactor.stop)
         await run_in_threadpool(made.trail.settle_if_possible)
         if parts is None:

@@ -37,7 +37,7 @@ ELSEWHERE = (
 def ask(bench: Workbench, question: str) -> views.AnswerView:
     """The answer as its reader sees it, through the whole product path but HTTP."""
     with bench.parts.db.begin() as session:
-        answer_id = records.start(session, ADMIN, COLLECTION, question, "extractive", bench.parts.settings)
+        answer_id = records.start(session, ADMIN, COLLECTION, question, bench.parts.settings)
     anyio.run(answers.run, bench.kit, ADMIN, answer_id)
     with bench.parts.db.read() as session:
         return views.view(session, ADMIN, answer_id)

@@ -74,7 +74,7 @@ def scratch(settings: Settings) -> Iterator[tuple[Parts, Kit]]:
 
 def kit_of(parts: Parts) -> Kit:
     """What searches work with."""
-    models = ChatModels(lambda: parts.encoders.get(parts.settings.embedder))
+    models = ChatModels(lambda: parts.encoders.get(parts.settings.embedder), parts.settings)
     reranker = load_reranker(parts.settings)
     return Kit(parts.db, parts.store, parts.encoders, models, parts.settings, reranker)
 

@@ -93,8 +93,15 @@ class Settings(BaseSettings):
         "",
         description="for the preset `thorough`: a cross-encoder, by folder or hub name, or `words`; empty: none",
     )
-    chat_model: str = Field(
-        "extractive", description="the model that answers, unless a question names another"
+    provider_keys: dict[str, SecretStr] = Field(
+        {},
+        description='keys of model providers as JSON, by the names that the catalogue uses: `{"openai": "sk-…"}`',
+    )
+    model_seconds: float = Field(
+        30.0, gt=0, description="a model that is silent for so long has failed, and the next one is asked"
+    )
+    model_pause_seconds: float = Field(
+        30.0, gt=0, description="a model that failed three times in a row is left alone for so long"
     )
 
     max_upload_bytes: int = Field(100 * 1024 * 1024, gt=0, description="the largest file that is accepted")

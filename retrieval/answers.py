@@ -14,15 +14,20 @@ from typing import Final
 import anyio
 from anyio.to_thread import run_sync
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from ibid import metrics, queue
-from ibid.chat.port import ChatModel, DraftSentence, Prompt
+from ibid import generations, metrics, queue, routing, spending
+from ibid.catalogue import EXTRACTIVE, Entry
+from ibid.chat.port import DraftSentence, Prompt
 from ibid.db.session import Database, moment
 from ibid.db.tables import Answer, Parse, Version
 from ibid.errors import IbidError, Unavailable
 from ibid.filters import Filter, parse
+from ibid.routing import Choice
+from ibid.spending import Spender
 from ibid.types import Hit, Scope, Support
 from retrieval import gate, prompts, records
+from retrieval.drafting import Attempt, Journey, drafts, tokens
 from retrieval.kit import Kit
 from retrieval.records import AnswerOver
 from retrieval.search import SearchResult, search
@@ -50,17 +55,22 @@ class _Run:
     id: str
     question: str
     collection_id: str
-    model: str
+    model: str | None
     strict: bool
     filters: Filter | None
     began: float = field(default_factory=perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     waiting: list[Judged] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    generation_id: str = ""
     shown: frozenset[str] = frozenset()
     supported: bool = False
 
     def spent(self, step: str, since: float) -> None:
         self.timings[step] = self.timings.get(step, 0.0) + (perf_counter() - since) * 1000
+
+    def keep(self, session: Session, attempt: Attempt) -> None:
+        records.tried(session, self.id, attempt)
 
 
 async def run(kit: Kit, scope: Scope, answer_id: str) -> None:
@@ -104,7 +114,7 @@ async def _answer(this: _Run) -> None:
         await run_sync(_refuse, this, result.hits)
         return
     sources = await run_sync(_sources, this, result)
-    await _draft(this, this.kit.models.get(this.model), prompts.build(this.question, result.hits), sources)
+    await _draft(this, result, sources)
     await run_sync(_finish, this, result.hits)
 
 
@@ -117,7 +127,7 @@ def _load(kit: Kit, scope: Scope, answer_id: str) -> _Run:
             answer.id,
             answer.question,
             answer.collection_id,
-            answer.model,
+            answer.settings["model"],
             strict=answer.settings["policy"] == "strict",
             filters=parse(kept) if (kept := answer.settings.get("filters")) else None,
         )
@@ -136,6 +146,7 @@ def _retrieve(this: _Run) -> tuple[SearchResult, gate.Decision]:
     decision = gate.decide(this.question, result.hits, result.encoder)
     this.spent("search", begin)
     this.shown = frozenset(hit.document_id for hit in result.hits)
+    this.generation_id = result.generation_id
     seen = {"sufficient": decision.sufficient, "score": round(decision.score, 4)} | asdict(decision.features)
     with this.kit.db.begin() as session:
         records.retrieved(session, this.id, result, seen)
@@ -172,13 +183,34 @@ def _sources(this: _Run, result: SearchResult) -> dict[int, Source]:
     return sources
 
 
-async def _draft(this: _Run, model: ChatModel, prompt: Prompt, sources: Mapping[int, Source]) -> None:
+async def _draft(this: _Run, result: SearchResult, sources: Mapping[int, Source]) -> None:
+    """Let the models of the route write, and check what comes."""
+
+    def prompt(entry: Entry) -> Prompt:
+        quotes = "json_schema" in entry.capabilities
+        return prompts.build(this.question, result.hits, said=this.said, quotes=quotes)
+
+    spender = Spender(this.id, this.scope.key_id, this.collection_id)
+    journey = Journey(this.kit.db, this.kit.models, spender, prompt, this.keep, this.said)
+    choices = await run_sync(_choices, this, spender, prompt(EXTRACTIVE))
     begin = perf_counter()
-    async with aclosing(model.draft(prompt)) as drafts:
-        async for draft in drafts:
+    async with aclosing(drafts(journey, choices)) as drafted:
+        async for draft in drafted:
             this.spent("model", begin)
             await run_sync(_take, this, draft, sources)
             begin = perf_counter()
+
+
+def _choices(this: _Run, spender: Spender, prompt: Prompt) -> tuple[Choice, ...]:
+    with this.kit.db.read() as session:
+        asked = routing.Asked(
+            collection_id=this.collection_id,
+            languages=generations.languages(session, this.generation_id),
+            length=len(this.question),
+            tokens=tokens(prompt),
+            left=spending.left(session, spender),
+        )
+        return routing.choices(session, asked, this.model)
 
 
 def _take(this: _Run, draft: DraftSentence, sources: Mapping[int, Source]) -> None:
@@ -208,6 +240,7 @@ def _release(this: _Run, judged: Judged) -> None:
             return
         for one in allowed:
             records.release(session, this.id, one)
+    this.said += [one.text for one in allowed]
     this.waiting.clear()
     this.supported = True
     this.timings.setdefault("first_sentence", (perf_counter() - this.began) * 1000)

@@ -1,8 +1,10 @@
 """What searching and answering work with; each door makes one."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ibid.catalogue import Entry
 from ibid.chat.port import ChatModel
 from ibid.db.session import Database
 from ibid.embedding.port import Encoders
@@ -12,10 +14,14 @@ from retrieval.reranking import Reranker
 
 
 class ChatModels(Protocol):
-    """Chat models by name."""
+    """Chat models by their entries in the catalogue."""
 
-    def get(self, name: str) -> ChatModel:
-        """The model; raises `ModelUnknown`."""
+    def get(self, entry: Entry) -> ChatModel:
+        """The model; raises `KeyMissing`."""
+        ...
+
+    def guarded(self, entry: Entry) -> AbstractContextManager[None]:
+        """A block that asks the model; raises `CircuitOpen` while it fails again and again."""
         ...
 
 

@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ibid import access, withdrawal
-from ibid.chat.registry import known
+from ibid import access, catalogue, withdrawal
 from ibid.clock import new_id, now
 from ibid.db.session import moment
 from ibid.db.tables import (
@@ -31,12 +30,14 @@ from ibid.filters import Filter, written
 from ibid.settings import Settings
 from ibid.types import Hit, Json, Scope, Support
 from retrieval import prompts
+from retrieval.drafting import Attempt
 from retrieval.questions import cleaned
 from retrieval.search import SearchResult
 from retrieval.verification import Evidence, Judged
 
 Policy = Literal["annotate", "strict"]
 Ending = Literal["completed", "refused", "failed", "cancelled"]
+USAGE: Final = ("input_tokens", "output_tokens", "cached_tokens", "cost_usd")
 PASSAGES: Final = 8
 NEAREST: Final = 3
 
@@ -52,17 +53,20 @@ def start(
     scope: Scope,
     collection_ref: str,
     question: str,
-    model: str,
     settings: Settings,
     *,
+    model: str | None = None,
     policy: Policy = "annotate",
     filters: Filter | None = None,
 ) -> str:
     """A running answer under a lease; gives its id. The caller commits, and then runs it.
 
-    Its passages are of documents for whose metadata the filter holds, which is kept with it.
+    Its passages are of documents for whose metadata the filter holds, which is kept with it. `model` is asked before
+    those of the route.
     """
     collection = access.collection(session, scope, collection_ref)
+    if model is not None:
+        catalogue.known(session, [model], param="model")
     at = moment(session)
     answer = Answer(
         id=new_id("ans"),
@@ -71,15 +75,17 @@ def start(
         actor=scope.actor,
         question=cleaned(question, settings.max_question_chars),
         status="running",
-        model=known(model),
+        model="",
         prompt_version=prompts.VERSION,
         settings={
+            "model": model,
             "passages": PASSAGES,
             "policy": policy,
             "as_of": scope.as_of.isoformat() if scope.as_of else None,
             "filters": None if filters is None else written(filters),
         },
-        usage={"input_tokens": 0, "output_tokens": 0},
+        route=[],
+        usage=dict.fromkeys(USAGE, 0),
         timings={},
         grounding={},
         lease_until=at + timedelta(seconds=settings.lease_seconds),
@@ -125,6 +131,16 @@ def retrieved(session: Session, answer_id: str, result: SearchResult, gate: Mapp
         "retrieval.completed",
         {"hits": len(result.hits), "generation_id": result.generation_id},
     )
+
+
+def tried(session: Session, answer_id: str, attempt: Attempt) -> None:
+    """Keep what became of a model of the route, and what it took; also with an answer that has ended meanwhile."""
+    answer = session.get_one(Answer, answer_id, with_for_update=True)
+    answer.route = [*answer.route, asdict(attempt)]
+    answer.usage = {name: answer.usage.get(name, 0) + getattr(attempt, name) for name in USAGE}
+    if attempt.outcome == "answered" or attempt.output_tokens:
+        answer.model = attempt.model
+    session.flush()
 
 
 def citable(

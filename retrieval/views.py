@@ -50,7 +50,10 @@ class SentenceView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """An answer as its reader sees it. `timings` are milliseconds; `usage` and `grounding` are counts."""
+    """An answer as its reader sees it. `timings` are milliseconds; `usage` and `grounding` are counts.
+
+    `model` is the last that wrote of it, `route` what became of each that was asked or passed over.
+    """
 
     id: str
     status: str
@@ -62,10 +65,11 @@ class AnswerView:
     nearest: tuple[Hit, ...]
     sentences: tuple[SentenceView, ...]
     citations: tuple[Citation, ...]
-    model: str
+    model: str | None
+    route: tuple[dict[str, Json], ...]
     prompt_version: str
     generation_id: str | None
-    usage: dict[str, int]
+    usage: dict[str, float]
     timings: dict[str, float]
     grounding: dict[str, int]
     created_at: datetime
@@ -109,7 +113,8 @@ def view(session: Session, scope: Scope, answer_id: str) -> AnswerView:
         nearest=_nearest(session, scope, answer),
         sentences=sentences,
         citations=tuple(citations[n] for n in sorted(citations) if n in used),
-        model=answer.model,
+        model=answer.model or None,
+        route=tuple(answer.route),
         prompt_version=answer.prompt_version,
         generation_id=answer.generation_id,
         usage=answer.usage,

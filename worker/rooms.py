@@ -14,7 +14,7 @@ from retrieval.kit import Kit
 
 def fit(tools: Tools, held: Claim) -> None:
     """Fit a generation with what the worker works with."""
-    models = ChatModels(lambda: tools.encoders.get(tools.settings.embedder))
+    models = ChatModels(lambda: tools.encoders.get(tools.settings.embedder), tools.settings)
     kit = Kit(tools.db, tools.store, tools.encoders, models, tools.settings)
     trial.fit(kit, held, tools.go_on)
 

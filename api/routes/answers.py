@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -32,7 +32,7 @@ LAST = frozenset({"answer.completed", "answer.refused", "answer.failed", "answer
 
 
 class Question(models.Request):
-    """`policy` strict leaves unsupported sentences out; annotate marks them. `model` null is the configured one."""
+    """`policy` strict leaves unsupported sentences out; annotate marks them. `model` is tried before the route's."""
 
     collection: models.Text
     question: str
@@ -76,6 +76,19 @@ class SentenceView(models.Response):
     withdrawn: bool
 
 
+class AttemptView(models.Response):
+    """A model of the route and what came of it; `reason` says why it failed or was passed over."""
+
+    model: str
+    outcome: Literal["answered", "no_answer", "failed", "stopped", "passed"]
+    reason: str | None
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float
+    milliseconds: float
+
+
 class AnswerView(models.Response):
     """An answer. `reason` is a code, `message` a sentence for a person; both are null for a completed one."""
 
@@ -89,7 +102,8 @@ class AnswerView(models.Response):
     nearest: list[HitView]
     sentences: list[SentenceView]
     citations: list[CitationView]
-    model: str
+    model: str | None
+    route: list[AttemptView]
     prompt_version: str
     generation_id: str | None
     usage: dict[str, Any]
@@ -190,8 +204,8 @@ def _begin(wired: Wiring, found: Asker, once: Once, body: Question) -> tuple[str
                 found.scope,
                 body.collection,
                 body.question,
-                body.model or settings.chat_model,
                 settings,
+                model=body.model,
                 policy=body.policy,
                 filters=parsed(body.filters),
             )

@@ -8,22 +8,15 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api import models
-from api.auth import Admin, Asker, Editor, Reader
+from api.auth import Admin, Asker, Editor, KeyLimited, Reader
 from api.models import After, Limit, Page, Text, page
 from api.once import OnceDep
 from api.problems import documented
 from api.routes.injected import Wired, grace
 from ibid import access, audit, collections, integrity
 from ibid.db.tables import Collection
-from ibid.errors import Forbidden
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
-
-
-class KeyLimited(Forbidden):
-    """A key that is limited to collections cannot make another one."""
-
-    code = "key_limited_to_collections"
 
 
 class NewCollection(models.Request):

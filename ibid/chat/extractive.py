@@ -73,6 +73,9 @@ class ExtractiveModel:
         for chosen in await anyio.to_thread.run_sync(self._choose, prompt):
             yield DraftSentence(text=chosen.text, passages=(chosen.passage,), quotes=(chosen.text,))
 
+    async def close(self) -> None:
+        """Nothing is held: the encoder belongs to others."""
+
     def _choose(self, prompt: Prompt) -> list[_Candidate]:
         candidates = _candidates(prompt)
         if not candidates:

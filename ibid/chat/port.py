@@ -2,7 +2,21 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
+
+from ibid.errors import Unavailable
+
+Fault = Literal["timeout", "rate_limited", "refused", "unavailable", "cut", "malformed", "empty"]
+
+
+class ModelFailed(Unavailable):
+    """A model gave no answer, or not a whole one; `fault` says in which way."""
+
+    code = "model_failed"
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault: Fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +30,19 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All a model is given. `version` names the wording of the instructions."""
+    """All a model is given. `version` names the wording of the instructions.
+
+    `system` and `user` are the whole prompt for models that are talked to. With `quotes` they ask for JSON in the shape
+    of `ibid.chat.reading.Reply`, else for sentences with the numbers of passages in square brackets.
+    """
 
     question: str
     passages: tuple[Passage, ...]
     version: str
     max_sentences: int = 4
+    system: str = ""
+    user: str = ""
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +54,35 @@ class DraftSentence:
     quotes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call has taken up to now; the cached ones are those of the input that the provider had kept."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The model says that the passages do not hold the answer."""
+
+
+Drafted = DraftSentence | Usage | NoAnswer
+
+
 class ChatModel(Protocol):
-    """A model that drafts. Raises `Unavailable` when it does not answer."""
+    """A model that drafts. Raises `ModelFailed` when it does not answer, or stops before its end."""
 
     @property
     def name(self) -> str:
         """What the answer's record calls it."""
         ...
 
-    def draft(self, prompt: Prompt) -> AsyncGenerator[DraftSentence, None]:
-        """Sentences as they come; closing the iterator ends the call."""
+    def draft(self, prompt: Prompt) -> AsyncGenerator[Drafted, None]:
+        """Sentences as they come, and now and then the tokens taken; closing the iterator ends the call."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; no call is on its way any more."""
         ...

@@ -16,6 +16,8 @@ db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 encoder = typer.Typer(no_args_is_help=True, help="The models that make vectors of texts.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask what.")
 evaluation = typer.Typer(no_args_is_help=True, help="Measure on questions whose answers are known.")
+models = typer.Typer(no_args_is_help=True, help="The foundation models that answer.")
+app.add_typer(models, name="models")
 app.add_typer(evaluation, name="eval")
 app.add_typer(db, name="db")
 app.add_typer(encoder, name="encoder")
@@ -237,6 +239,53 @@ def eval_retrieval(
 ) -> None:
     """Ask a set's questions of its documents, in a knowledge base made for that, and measure what is found."""
     _act("evaluating:retrieval", asked, config, against, folder=folder, report=report, as_json=as_json)
+
+
+@models.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the models."""
+    _act("models:listing", as_json=as_json)
+
+
+@models.command("add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="What it is called here.")],
+    provider: Annotated[str, typer.Option(help="openai (and whatever speaks its API), anthropic or google.")],
+    model: Annotated[str, typer.Option(help="What its provider calls it.")],
+    base_url: Annotated[str | None, typer.Option(help="Unset: the provider's own address.")] = None,
+    key: Annotated[str | None, typer.Option(help="The name of one of IBID_PROVIDER_KEYS.")] = None,
+    can: Annotated[
+        list[str] | None,
+        typer.Option(help="json_schema, tools, images, reasoning; several times for several."),
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(help="US dollars for a million tokens read and written: 0.15/0.60.")
+    ] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Ask it at once; else only by its name.")
+    ] = False,
+) -> None:
+    """Add a model, or replace the one of this name, from the next question on."""
+    entry = {"provider": provider, "model": model, "base_url": base_url, "key": key, "capabilities": can}
+    _act("models:put", name, entry, price=price, approve=approve)
+
+
+@models.command("approve")
+def models_approve(name: str) -> None:
+    """Let a model answer, in the order of the route or of prices."""
+    _act("models:switch", name, "approved")
+
+
+@models.command("disable")
+def models_disable(name: str) -> None:
+    """Ask a model no more, from the next question on."""
+    _act("models:switch", name, "disabled")
+
+
+@models.command("remove")
+def models_remove(name: str) -> None:
+    """Take a model out of the catalogue; answers that it wrote keep its name."""
+    _act("models:remove", name)
 
 
 @db.command("upgrade")

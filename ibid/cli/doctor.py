@@ -15,9 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 
-from ibid import media
+from ibid import catalogue, media
 from ibid.blobs.registry import open_blobs
-from ibid.chat.registry import known
+from ibid.catalogue import EXTRACTIVE, Entry
+from ibid.chat.registry import KeyMissing
 from ibid.cli import client
 from ibid.db import schema
 from ibid.db.session import Database
@@ -79,7 +80,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _try("blobs", lambda: _blobs(settings))
     yield _try("embedder", lambda: _embedder(settings))
     yield _try("reranker", lambda: _reranker(settings))
-    yield _try("chat model", lambda: known(settings.chat_model))
+    yield _try("models", lambda: _models(settings))
     yield _try("pdf layout", lambda: _layout(settings))
     yield from _parsers(settings)
     yield _limits(settings)
@@ -167,6 +168,36 @@ def _reranker(settings: Settings) -> str:
         return "none"
     reranker.scores("ready", ["ready"])
     return f"{reranker.name} loads"
+
+
+def _models(settings: Settings) -> str:
+    """The models that may be asked; raises `KeyMissing` for keys that the settings lack."""
+    entries = [entry for entry in _entries(settings) if entry.status != "disabled"]
+    lacking = sorted(
+        f"{entry.key} of {entry.name}"
+        for entry in entries
+        if entry.key and entry.key not in settings.provider_keys
+    )
+    if lacking:
+        raise KeyMissing(
+            f"IBID_PROVIDER_KEYS lacks {', '.join(lacking)}. Set it; until then they are passed over."
+        )
+    return ", ".join(entry.name for entry in entries)
+
+
+def _entries(settings: Settings) -> list[Entry]:
+    """The catalogue; before the first start, and before an upgrade, what every installation has."""
+    url = make_url(settings.sql_url)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return [EXTRACTIVE]
+    db = Database(settings.sql_url)
+    try:
+        if schema.current(db) != schema.head():
+            return [EXTRACTIVE]
+        with db.read() as session:
+            return catalogue.entries(session)
+    finally:
+        db.dispose()
 
 
 def _layout(settings: Settings) -> str:

@@ -458,6 +458,7 @@ class Answer(Base):
     model: Mapped[str] = mapped_column(String(128))
     prompt_version: Mapped[str] = mapped_column(String(64))
     settings: Mapped[dict[str, Any]]
+    route: Mapped[list[Any]] = mapped_column(default=list)
     usage: Mapped[dict[str, Any]]
     timings: Mapped[dict[str, Any]]
     grounding: Mapped[dict[str, Any]]
@@ -529,6 +530,72 @@ class AnswerEvent(Base):
     seq: Mapped[int] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(String(32))
     data: Mapped[dict[str, Any]]
+
+
+class ModelRow(Base):
+    """A foundation model of the catalogue. Prices are US dollars for a million tokens; null is not known."""
+
+    __tablename__ = "models"
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    provider: Mapped[str] = mapped_column(String(32))
+    model: Mapped[str] = mapped_column(String(256))
+    base_url: Mapped[str | None] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(String(64))
+    capabilities: Mapped[list[str]]
+    context_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    input_price: Mapped[float | None] = mapped_column(Float)
+    cached_price: Mapped[float | None] = mapped_column(Float)
+    output_price: Mapped[float | None] = mapped_column(Float)
+    effort: Mapped[str | None] = mapped_column(String(16))
+    region: Mapped[str] = mapped_column(String(64), default="")
+    licence: Mapped[str] = mapped_column(String(128), default="")
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Route(Base):
+    """In which order models are tried, and under which conditions; the newest is in force."""
+
+    __tablename__ = "routes"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    steps: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+
+
+class Budget(Base):
+    """What a key, or a collection, may spend on models in a sliding window."""
+
+    __tablename__ = "budgets"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    key_id: Mapped[str | None] = mapped_column(Id, ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    collection_id: Mapped[str | None] = mapped_column(
+        Id, ForeignKey("collections.id", ondelete="CASCADE"), index=True
+    )
+    seconds: Mapped[int]
+    tokens: Mapped[int | None] = mapped_column(BigInteger)
+    usd: Mapped[float | None] = mapped_column(Float)
+    created_at: Mapped[datetime]
+
+
+class Spending(Base):
+    """A call of a model: what it may take until it has ended, and then what it took."""
+
+    __tablename__ = "spendings"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    answer_id: Mapped[str] = mapped_column(Id, index=True)
+    key_id: Mapped[str] = mapped_column(Id)
+    collection_id: Mapped[str] = mapped_column(Id)
+    model: Mapped[str] = mapped_column(String(128))
+    tokens: Mapped[int]
+    usd: Mapped[float] = mapped_column(Float)
+    at: Mapped[datetime]
+    settled: Mapped[bool] = mapped_column(default=False)
+    __table_args__ = (
+        Index("ix_spendings_key_id_at", "key_id", "at"),
+        Index("ix_spendings_collection_id_at", "collection_id", "at"),
+    )
 
 
 class ApiKey(Base):

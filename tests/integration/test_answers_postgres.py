@@ -41,7 +41,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 def start(shelf: Shelf) -> str:
     with shelf.db.begin() as session:
-        return records.start(session, ADMIN, "shelf", QUESTION, "extractive", shelf.settings)
+        return records.start(session, ADMIN, "shelf", QUESTION, shelf.settings)
 
 
 def sentence(shelf: Shelf) -> Judged:

@@ -27,7 +27,7 @@ def test_nothing_is_wrong_and_nothing_is_made(tmp_path: Path) -> None:
     assert status == 0
     assert {level for level, _ in found.values()} <= {"ok", "note"}
     assert found["parsers"][0] == "ok"
-    assert found["chat model"] == ("ok", "extractive")
+    assert found["models"] == ("ok", "extractive")
     assert found["server"] == ("note", "none runs here; `ibid serve` starts one")
     assert not (tmp_path / "data").exists()
 
@@ -36,7 +36,6 @@ def test_says_what_to_do_about_each_problem(tmp_path: Path) -> None:
     status, found = doctor(
         tmp_path,
         IBID_EMBEDER="x",
-        IBID_CHAT_MODEL="gpt",
         IBID_DATABASE_URL="postgresql+psycopg://somebody:hidden-word@127.0.0.1:9/none",
         IBID_BROKER_URL="redis://127.0.0.1:9/0",
         IBID_QDRANT_URL="http://127.0.0.1:9",
@@ -45,7 +44,7 @@ def test_says_what_to_do_about_each_problem(tmp_path: Path) -> None:
     )
     assert status == 1
     problems = {name for name, (level, _) in found.items() if level == "problem"}
-    assert problems == {"settings", "chat model", "database", "broker", "vectors", "pdf layout"}
+    assert problems == {"settings", "models", "database", "broker", "vectors", "pdf layout"}
     assert "ibid[hi-res]" in found["pdf layout"][1]
     assert "IBID_EMBEDER" in found["settings"][1]
     assert "IBID_BROKER_URL" in found["broker"][1]

@@ -29,12 +29,13 @@ from ibid.keys import NewKey
 from ingest.tools import Tools
 from ingest.work import work
 from tests.door import LEAVE, QUESTION, PlainReader
+from tests.model_stub import Alone
 from tests.running import eventually
 
 LEASE = timedelta(seconds=20)
 
 
-class Slow:
+class Slow(Alone):
     """A model that drafts sentences only when it is let."""
 
     name = "extractive"
@@ -42,9 +43,6 @@ class Slow:
     def __init__(self, *drafts: str | Exception) -> None:
         self.drafts = drafts
         self.may = asyncio.Semaphore(0)
-
-    def get(self, _name: str) -> "Slow":
-        return self
 
     async def draft(self, _prompt: Prompt) -> AsyncGenerator[DraftSentence, None]:
         for draft in self.drafts:

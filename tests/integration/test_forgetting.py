@@ -18,6 +18,7 @@ from ingest import erasing, indexing, purging
 from ingest.work import work
 from retrieval import answers, records
 from retrieval.kit import Kit
+from tests.model_stub import Alone
 from tests.shops import ADMIN, opened
 from tests.unit.shop import Shop
 
@@ -27,13 +28,10 @@ OTHER = "The bridge is 40 metres long.\n\nIt was built in 1931."
 QUESTION = "How many cars does the ferry take?"
 
 
-class Rewording:
+class Rewording(Alone):
     """A model that uses a passage's words in a sentence that cites nothing."""
 
     name = "rewording"
-
-    def get(self, _name: str) -> "Rewording":
-        return self
 
     async def draft(self, prompt: Prompt):
         yield DraftSentence(f"The {WORDS[0]} ferry takes 40 cars.", (1,), ())
@@ -71,7 +69,7 @@ def ask(shop: Shop, model: object) -> str:
     parts = shop.parts
     kit = Kit(parts.db, parts.store, parts.encoders, model, parts.settings)
     with parts.db.begin() as session:
-        answer = records.start(session, ADMIN, shop.collection, QUESTION, "extractive", parts.settings)
+        answer = records.start(session, ADMIN, shop.collection, QUESTION, parts.settings)
     anyio.run(answers.run, kit, ADMIN, answer)
     return answer
 

@@ -112,7 +112,7 @@ def emptied(answer_id: str) -> Callable[[Session], object]:
 
 def told(session: Session, shop: Shop, sources: list[str]) -> str:
     """An answer made from the documents; gives its id."""
-    answer = records.start(session, shop.scope, shop.collection, "What?", "extractive", shop.parts.settings)
+    answer = records.start(session, shop.scope, shop.collection, "What?", shop.parts.settings)
     session.add(
         AnswerSentence(answer_id=answer, ordinal=0, text="Words.", support=Support.UNSUPPORTED, citations=[])
     )

@@ -55,7 +55,7 @@ class Shelf:
         self.store = MemoryVectorStore()
         self.encoder = HashingEmbedder()
         pool = EmbedderPool(lambda _: self.encoder)
-        models = ChatModels(lambda: self.encoder)
+        models = ChatModels(lambda: self.encoder, self.settings)
         self.kit = Kit(self.db, self.store, pool, models, self.settings, reranker)
         with self.db.begin() as session:
             made = collections.create(

@@ -26,6 +26,7 @@ from ibid.types import Scope
 from retrieval import answers, records, views
 from retrieval.kit import Kit
 from retrieval.records import AnswerOver
+from tests.model_stub import Alone
 from tests.unit.shelf import ADMIN, ANN, BOB, Shelf
 
 LEAVE = "Employees receive 20 days of paid leave each year. Unused leave is not paid out.\n\nSick pay is granted from the first day of illness."
@@ -33,16 +34,13 @@ HEALTH = "The health plan covers dental implants up to 1,500 dollars.\n\nThe hea
 QUESTION = "How many days of paid leave do employees receive?"
 
 
-class Scripted:
+class Scripted(Alone):
     """A model that drafts what it is told to; `before` runs ahead of each sentence."""
 
     name = "scripted"
 
     def __init__(self, *drafts: DraftSentence | Exception, before=None) -> None:
         self.drafts, self.before, self.prompts, self.closed = drafts, before, [], False
-
-    def get(self, _name: str) -> "Scripted":
-        return self
 
     async def draft(self, prompt: Prompt) -> AsyncGenerator[DraftSentence, None]:
         self.prompts.append(prompt)
@@ -66,7 +64,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 def start(shelf: Shelf, question: str = QUESTION, scope: Scope = ADMIN, **options: str) -> str:
     with shelf.db.begin() as session:
-        return records.start(session, scope, "shelf", question, "extractive", shelf.settings, **options)
+        return records.start(session, scope, "shelf", question, shelf.settings, **options)
 
 
 def ask(
@@ -97,6 +95,7 @@ def said(text: str, n: int = 1, *quotes: str) -> DraftSentence:
 
 
 TRUE = said("Employees receive 20 days of paid leave each year.")
+AGAIN = said("Employees receive 20 days of paid leave.", 1, TRUE.text)
 ALSO = said("Unused leave is not paid out.")
 FALSE = said("Every employee owns a spaceship on the moon.")
 
@@ -127,7 +126,7 @@ class TestRun:
 
     def test_events_come_in_order_and_hold_no_text(self, shelf: Shelf):
         shelf.add("leave.txt", LEAVE)
-        answer_id = ask(shelf, model=Scripted(TRUE, ALSO, TRUE))
+        answer_id = ask(shelf, model=Scripted(TRUE, ALSO, AGAIN))
         found = events(shelf, answer_id)
         assert [event.seq for event in found] == list(range(1, len(found) + 1))
         assert [event.type for event in found] == [
@@ -174,6 +173,11 @@ class TestRun:
         assert (seen.status, seen.reason, seen.sentences) == ("refused", "insufficient_evidence", ())
         assert "answer.delta" not in {event.type for event in events(shelf, answer_id)}
 
+    def test_what_was_said_is_not_said_again(self, shelf: Shelf):
+        shelf.add("leave.txt", LEAVE)
+        seen = view(shelf, ask(shelf, model=Scripted(TRUE, ALSO, TRUE)))
+        assert [sentence.text for sentence in seen.sentences] == [TRUE.text, ALSO.text]
+
     def test_the_prompt_numbers_the_passages(self, shelf: Shelf):
         shelf.add("leave.txt", LEAVE)
         shelf.add("health.txt", HEALTH)
@@ -181,7 +185,7 @@ class TestRun:
         ask(shelf, model=model)
         (prompt,) = model.prompts
         assert [passage.n for passage in prompt.passages] == [1, 2]
-        assert (prompt.question, prompt.version) == (QUESTION, "answer-1")
+        assert (prompt.question, prompt.version) == (QUESTION, "answer-2")
         assert model.closed
 
     def test_a_model_that_is_away_fails_the_answer(self, shelf: Shelf):
@@ -505,7 +509,7 @@ class TestAccess:
 class TestNumbers:
     def test_the_same_words_are_cited_once(self, shelf: Shelf):
         shelf.add("leave.txt", LEAVE)
-        answer_id = ask(shelf, model=Scripted(TRUE, TRUE, ALSO))
+        answer_id = ask(shelf, model=Scripted(TRUE, AGAIN, ALSO))
         assert [sentence.citations for sentence in view(shelf, answer_id).sentences] == [(1,), (1,), (2,)]
         with shelf.db.read() as session:
             assert session.scalar(select(func.count()).select_from(AnswerCitation)) == 2

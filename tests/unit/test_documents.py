@@ -181,7 +181,8 @@ def address_of(line: str) -> tuple[str, str] | None:
     """Method and path, with {} for each parameter, of a curl command or of an address in running text."""
     method, path = None, None
     if match := re.match(r"curl .*?http://127\.0\.0\.1:8000(/v1/\S*)", line):
-        method, path = "POST" if re.search(r" (-d|-F) ", line) else "GET", match[1]
+        said = re.search(r" -X (\w+) ", line)
+        method, path = said[1] if said else "POST" if re.search(r" (-d|-F) ", line) else "GET", match[1]
     elif match := re.match(r"(GET|POST|DELETE|PUT|PATCH) (/\S+)$", line):
         method, path = match[1], match[2]
     if path is None:
@@ -207,7 +208,7 @@ class TestSettings:
 
 
 def row(name: str, field: FieldInfo) -> str:
-    default = "" if field.default in {None, ""} else f"`{field.default}`"
+    default = "" if field.default in (None, "") else f"`{field.default}`"
     if isinstance(field.default, bool):
         default = default.lower()
     return f"| `IBID_{name.upper()}` | {default} | {field.description} |"

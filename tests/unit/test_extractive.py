@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import anyio
 import pytest
 
+from ibid.catalogue import EXTRACTIVE, Entry
 from ibid.chat.extractive import MOST_ENCODED, ExtractiveModel
-from ibid.chat.port import DraftSentence, Passage, Prompt
-from ibid.chat.registry import ChatModels, ModelUnknown
+from ibid.chat.port import DraftSentence, ModelFailed, Passage, Prompt
+from ibid.chat.registry import FAILURES, ChatModels, CircuitOpen, KeyMissing
 from ibid.embedding.hashing import HashingEmbedder
+from ibid.settings import Settings
 from ibid.terms import share, stem, terms, weights
 
 LEAVE = Passage(
@@ -93,15 +97,48 @@ class TestDraft:
 
 
 class TestRegistry:
-    def test_loads_by_name_once(self):
-        models = ChatModels(HashingEmbedder)
-        assert models.get("extractive") is models.get("extractive")
-        assert models.get("extractive").name == "extractive"
+    REMOTE = Entry(name="m", provider="openai", model="m", base_url="http://127.0.0.1:9/v1", key="mine")
 
-    def test_unknown(self):
-        with pytest.raises(ModelUnknown, match="Known: extractive") as refused:
-            ChatModels(HashingEmbedder).get("oracle")
-        assert refused.value.code == "model_unknown"
+    def models(self, **settings: object) -> ChatModels:
+        return ChatModels(HashingEmbedder, Settings(**settings))
+
+    def test_makes_each_once(self):
+        models = self.models()
+        assert models.get(EXTRACTIVE) is models.get(EXTRACTIVE)
+        assert models.get(EXTRACTIVE).name == "extractive"
+
+    def test_an_entry_that_changed_is_made_anew(self):
+        models = self.models(provider_keys={"mine": "k"})
+        assert models.get(self.REMOTE) is models.get(self.REMOTE)
+        assert models.get(self.REMOTE) is not models.get(replace(self.REMOTE, model="n"))
+
+    def test_a_key_that_the_settings_lack(self):
+        with pytest.raises(KeyMissing, match="IBID_PROVIDER_KEYS"):
+            self.models(provider_keys={"yours": "k"}).get(self.REMOTE)
+
+    def test_failing_again_and_again(self):
+        models = self.models(model_pause_seconds=1000)
+        for _ in range(FAILURES):
+            with pytest.raises(ModelFailed), models.guarded(self.REMOTE):
+                raise ModelFailed("down", "unavailable")
+        with pytest.raises(CircuitOpen), models.guarded(self.REMOTE):
+            pytest.fail("asked all the same")
+        with models.guarded(replace(self.REMOTE, name="another")):
+            pass
+
+    def test_a_success_and_other_errors_are_no_failures(self):
+        models = self.models()
+        for _ in range(2 * FAILURES):
+            with pytest.raises(ModelFailed), models.guarded(self.REMOTE):
+                raise ModelFailed("down", "unavailable")
+            with pytest.raises(RuntimeError), models.guarded(self.REMOTE):
+                raise RuntimeError("a mistake of ours")
+
+    def test_the_last_resort_is_always_asked(self):
+        models = self.models()
+        for _ in range(2 * FAILURES):
+            with pytest.raises(ModelFailed), models.guarded(EXTRACTIVE):
+                raise ModelFailed("down", "unavailable")
 
 
 class TestTerms:

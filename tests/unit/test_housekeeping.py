@@ -66,9 +66,7 @@ def orphan(shop: Shop, age: timedelta) -> str:
 def answering(shop: Shop) -> str:
     """An answer that is running."""
     with shop.parts.db.begin() as session:
-        return records.start(
-            session, shop.scope, shop.collection, "How long is it?", "extractive", shop.parts.settings
-        )
+        return records.start(session, shop.scope, shop.collection, "How long is it?", shop.parts.settings)
 
 
 class TestLost:

@@ -73,7 +73,7 @@ def fill(shop: Shop) -> None:
 def found(shop: Shop, code: str) -> list[bool]:
     """For each question whether the word search has its passage first."""
     parts = shop.parts
-    models = ChatModels(lambda: parts.encoders.get("hashing"))
+    models = ChatModels(lambda: parts.encoders.get("hashing"), parts.settings)
     kit = Kit(parts.db, parts.store, parts.encoders, models, parts.settings)
     firsts = []
     for passage, question in TEXTS[code]:
