@@ -30,7 +30,11 @@ class Calibration:
 #   any other encoder: squad's questions to contoso: 79 of 105
 #   any other encoder: contoso's questions to squad: 79 of 99
 BY_ENCODER: Final = {
-    "all-MiniLM-L6-v2": Calibration(bias=-4.129, dense=5.928, covered=3.649, together=-1.676, threshold=0.254),
-    "all-MiniLM-L6-v2@int8": Calibration(bias=-4.129, dense=5.928, covered=3.649, together=-1.676, threshold=0.254),
+    "all-MiniLM-L6-v2": Calibration(
+        bias=-4.129, dense=5.928, covered=3.649, together=-1.676, threshold=0.254
+    ),
+    "all-MiniLM-L6-v2@int8": Calibration(
+        bias=-4.129, dense=5.928, covered=3.649, together=-1.676, threshold=0.254
+    ),
 }
 OTHERWISE: Final = Calibration(bias=-1.868, dense=0.0, covered=5.534, together=-1.639, threshold=0.216)

@@ -9,7 +9,7 @@ done about them, with ranges measured on sample texts:
 - Between the two halves of a feed-forward layer the units with the largest numbers are taken apart: both parts are
   quantised by ranges of their own, and their results added.
 
-On abstracts the mean cosine to the model in full precision went from 0.993 to 0.998, for a few hundredths more time.
+On abstracts the mean cosine to the model in full precision went from 0.993 to 0.997, for a few hundredths more time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +32,8 @@ _FIRST, _SECOND = "intermediate.dense", "output.dense"
 class _Scaled(nn.Module):
     """A layer whose input is multiplied channel by channel."""
 
+    factors: torch.Tensor
+
     def __init__(self, linear: nn.Linear, factors: torch.Tensor) -> None:
         super().__init__()
         self.linear = linear
@@ -50,10 +52,10 @@ class _Parted(nn.Module):
         super().__init__()
         units, features = linear.in_features, linear.out_features
         self.large = nn.Linear(APART, features, bias=False)
-        self.others = nn.Linear(units - APART, features)
+        self.others = nn.Linear(units - APART, features, bias=False)
         self.large.weight.data = linear.weight.data[:, :APART].clone()
         self.others.weight.data = linear.weight.data[:, APART:].clone()
-        self.others.bias.data = linear.bias.data
+        self.others.bias = linear.bias
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Shape (…, units) to (…, features)."""
@@ -119,13 +121,13 @@ def _even_out(
 def _take_apart(block: nn.Module, given: torch.Tensor) -> None:
     """Put the units with the largest numbers first, and part the second half behind them."""
     first, second = _linear(block, _FIRST), _linear(block, _SECOND)
-    if first is None or second is None or second.bias is None or len(given) <= APART:
+    if first is None or second is None or len(given) <= APART:
         return
     # Rounded, so that the last digits, which differ from machine to machine, decide nothing.
     order = given.clamp(min=SMALLEST).log2().mul(8).round().argsort(descending=True, stable=True)
     first.weight.data = first.weight.data[order]
-    if first.bias is not None:
-        first.bias.data = first.bias.data[order]
+    for bias in (parameter for name, parameter in first.named_parameters() if name == "bias"):
+        bias.data = bias.data[order]
     second.weight.data = second.weight.data[:, order]
     _put(block, _SECOND, _Parted(second))
 
