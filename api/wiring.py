@@ -15,7 +15,8 @@ from api.running import Runner
 from api.trail import Trail
 from ibid import access, catalogue, sample
 from ibid.bootstrap import Parts, open_parts
-from ibid.chat.registry import ChatModels, KeyMissing
+from ibid.chat.port import ModelUnusable
+from ibid.chat.registry import ChatModels
 from ibid.db.tables import Collection, Generation
 from ibid.errors import IbidError, Unavailable
 from ibid.settings import Settings
@@ -122,7 +123,7 @@ class Readiness:
         for entry in entries:
             try:
                 self._kit.models.get(entry)
-            except KeyMissing as error:
+            except ModelUnusable as error:
                 log.warning("a model is passed over: %s", error.message)
 
     def _search(self, collection_id: str) -> None:

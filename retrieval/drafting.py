@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from ibid import spending
 from ibid.catalogue import Entry
-from ibid.chat.port import ChatModel, DraftSentence, ModelFailed, NoAnswer, Prompt, Usage
-from ibid.chat.registry import CircuitOpen, KeyMissing
+from ibid.chat.port import ChatModel, DraftSentence, ModelFailed, ModelUnusable, NoAnswer, Prompt, Usage
+from ibid.chat.registry import CircuitOpen
 from ibid.db.session import Database
 from ibid.routing import Choice
 from ibid.spending import BudgetSpent, Spender, Spent
@@ -158,7 +158,7 @@ def _ready(journey: Journey, choice: Choice) -> ChatModel:
         raise _Passed(choice.passed)
     try:
         return journey.models.get(choice.entry)
-    except KeyMissing as error:
+    except ModelUnusable as error:
         raise _Passed(error.code) from error
 
 

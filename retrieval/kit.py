@@ -17,7 +17,7 @@ class ChatModels(Protocol):
     """Chat models by their entries in the catalogue."""
 
     def get(self, entry: Entry) -> ChatModel:
-        """The model; raises `KeyMissing`."""
+        """The model; raises `ModelUnusable`."""
         ...
 
     def guarded(self, entry: Entry) -> AbstractContextManager[None]:

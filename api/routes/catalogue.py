@@ -25,7 +25,7 @@ Collections = Annotated[list[Text], Field(max_length=1000)]
 
 
 class ModelBody(models.Request):
-    """A model: `model` is its name at the provider, `key` names one of IBID_PROVIDER_KEYS.
+    """A model: `model` is its name at the provider, or of a local file; `key` names one of IBID_PROVIDER_KEYS.
 
     Prices are US dollars for a million tokens. A candidate is asked only by name, an approved one by the route.
     """
@@ -130,48 +130,48 @@ def list_models(_found: Overseer, wired: Wired) -> Models:
         return Models(data=[ModelView.model_validate(entry) for entry in catalogue.entries(session)])
 
 
-@router.get("/models/{name}", operation_id="get_model", responses=documented(401, 403, 404))
-def get_model(name: Name, _found: Overseer, wired: Wired) -> ModelView:
+@router.get("/models/{model}", operation_id="get_model", responses=documented(401, 403, 404))
+def get_model(model: Name, _found: Overseer, wired: Wired) -> ModelView:
     """A model."""
     with wired.parts.db.read() as session:
-        return ModelView.model_validate(catalogue.get(session, name))
+        return ModelView.model_validate(catalogue.get(session, model))
 
 
 @router.put(
-    "/models/{name}",
+    "/models/{model}",
     operation_id="put_model",
     response_model=ModelView,
     responses=MADE_OR_REPLACED | documented(401, 403, 409, 422),
 )
-def put_model(name: Name, body: ModelBody, found: Overseer, wired: Wired) -> Response:
+def put_model(model: Name, body: ModelBody, found: Overseer, wired: Wired) -> Response:
     """Add a model, or replace the one of this name, from the next question on."""
     values: dict[str, Any] = body.model_dump() | {"capabilities": tuple(body.capabilities)}
-    entry = Entry(name=name, **values)
+    entry = Entry(name=model, **values)
     with wired.parts.db.begin() as session:
         new = catalogue.put(session, entry)
         detail = {"provider": entry.provider, "model": entry.model, "status": entry.status}
-        audit.record(session, found.who, "model.put", name, detail)
-        shown = ModelView.model_validate(catalogue.get(session, name)).model_dump(mode="json")
+        audit.record(session, found.who, "model.put", model, detail)
+        shown = ModelView.model_validate(catalogue.get(session, model)).model_dump(mode="json")
     return JSONResponse(shown, 201 if new else 200)
 
 
-@router.patch("/models/{name}", operation_id="switch_model", responses=documented(401, 403, 404, 409, 422))
-def switch_model(name: Name, body: ModelChange, found: Overseer, wired: Wired) -> ModelView:
+@router.patch("/models/{model}", operation_id="switch_model", responses=documented(401, 403, 404, 409, 422))
+def switch_model(model: Name, body: ModelChange, found: Overseer, wired: Wired) -> ModelView:
     """Approve a model, or disable it: the next question goes past it."""
     with wired.parts.db.begin() as session:
-        entry = catalogue.switch(session, name, body.status)
-        audit.record(session, found.who, "model.switch", name, {"status": body.status})
+        entry = catalogue.switch(session, model, body.status)
+        audit.record(session, found.who, "model.switch", model, {"status": body.status})
         return ModelView.model_validate(entry)
 
 
 @router.delete(
-    "/models/{name}", operation_id="delete_model", status_code=204, responses=documented(401, 403, 404, 409)
+    "/models/{model}", operation_id="delete_model", status_code=204, responses=documented(401, 403, 404, 409)
 )
-def delete_model(name: Name, found: Overseer, wired: Wired) -> None:
+def delete_model(model: Name, found: Overseer, wired: Wired) -> None:
     """Take a model out of the catalogue; answers that it wrote keep its name."""
     with wired.parts.db.begin() as session:
-        catalogue.remove(session, name)
-        audit.record(session, found.who, "model.delete", name)
+        catalogue.remove(session, model)
+        audit.record(session, found.who, "model.delete", model)
 
 
 @router.get("/route", operation_id="get_route", responses=documented(401, 403))

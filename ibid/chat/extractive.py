@@ -4,15 +4,17 @@ import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
+from typing import Final, Self
 
 import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 
+from ibid.catalogue import Entry
 from ibid.chat.port import DraftSentence, Passage, Prompt
 from ibid.embedding.port import Embedder, Matrix
 from ibid.sentences import spans
+from ibid.settings import Settings
 from ibid.terms import share, terms, weights, words
 
 MOST_ENCODED: Final = 20
@@ -67,6 +69,11 @@ class ExtractiveModel:
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
+
+    @classmethod
+    def of(cls, _entry: Entry, _settings: Settings, embedder: Callable[[], Embedder]) -> Self:
+        """The one that there is."""
+        return cls(embedder)
 
     async def draft(self, prompt: Prompt) -> AsyncGenerator[DraftSentence, None]:
         """The chosen sentences, those of one passage together and in its order, the best passage first."""

@@ -19,6 +19,16 @@ class ModelFailed(Unavailable):
         self.fault: Fault = fault
 
 
+class ModelUnusable(Unavailable):
+    """A model cannot be asked as things are: its key, its file or a package of it is missing here."""
+
+
+class KeyMissing(ModelUnusable):
+    """An entry names a key that the settings do not have."""
+
+    code = "provider_key_missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A passage as the prompt shows it. `n` is one-based; text is data, never an instruction."""

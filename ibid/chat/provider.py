@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from typing import Final
+from typing import Final, Self
 
 import anyio
 import httpx2
@@ -33,8 +33,9 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.usage import RequestUsage
 
 from ibid.catalogue import Entry, Provider
-from ibid.chat.port import Drafted, Fault, ModelFailed, Prompt, Usage
+from ibid.chat.port import Drafted, Fault, KeyMissing, ModelFailed, Prompt, Usage
 from ibid.chat.reading import MarkedReader, QuotedReader, Reader, Reply
+from ibid.settings import Settings
 
 RETRIES: Final = 2
 """Of a request that was refused for a moment, before its first token; each vendor's client waits with jitter between."""
@@ -53,6 +54,16 @@ class ProviderModel:
         self._entry = entry
         self._seconds = seconds
         self._model, self._release = _MAKERS[entry.provider](entry, key or _NO_KEY, seconds)
+
+    @classmethod
+    def of(cls, entry: Entry, settings: Settings, _embedder: object) -> Self:
+        """The model with the key that its entry names; raises `KeyMissing`."""
+        key = None if entry.key is None else settings.provider_keys.get(entry.key)
+        if entry.key is not None and key is None:
+            raise KeyMissing(
+                f"The model {entry.name!r} wants the key {entry.key!r}. Set IBID_PROVIDER_KEYS to JSON that has it."
+            )
+        return cls(entry, key.get_secret_value() if key else None, settings.model_seconds)
 
     async def draft(self, prompt: Prompt) -> AsyncGenerator[Drafted, None]:
         """Sentences as they come, then the tokens taken; raises `ModelFailed`."""

@@ -14,20 +14,16 @@ from ibid.embedding.port import Embedder
 from ibid.errors import Unavailable
 from ibid.settings import Settings
 
+# Each is made by its classmethod `of`, from the entry, the settings, and what gives the encoder.
 MODELS: Final[dict[Provider, str]] = {
     "extractive": "ibid.chat.extractive:ExtractiveModel",
     "openai": "ibid.chat.provider:ProviderModel",
     "anthropic": "ibid.chat.provider:ProviderModel",
     "google": "ibid.chat.provider:ProviderModel",
+    "local": "ibid.chat.local:LocalModel",
 }
 FAILURES: Final = 3
 """In a row, after which a model is not asked for a while."""
-
-
-class KeyMissing(Unavailable):
-    """An entry names a key that the settings do not have."""
-
-    code = "provider_key_missing"
 
 
 class CircuitOpen(Unavailable):
@@ -47,7 +43,7 @@ class ChatModels:
         self._lock = Lock()
 
     def get(self, entry: Entry) -> ChatModel:
-        """The model; raises `KeyMissing`."""
+        """The model; raises `ModelUnusable`."""
         with self._lock:
             had = self._made.get(entry)
             if had is None:
@@ -88,23 +84,8 @@ class ChatModels:
 
     def _make(self, entry: Entry) -> ChatModel:
         module, attribute = MODELS[entry.provider].split(":")
-        kind = getattr(import_module(module), attribute)
-        made: ChatModel
-        if entry.provider == "extractive":
-            made = kind(self._embedder)
-        else:
-            made = kind(entry, self._key(entry), self._settings.model_seconds)
+        made: ChatModel = getattr(import_module(module), attribute).of(entry, self._settings, self._embedder)
         return made
-
-    def _key(self, entry: Entry) -> str | None:
-        if entry.key is None:
-            return None
-        key = self._settings.provider_keys.get(entry.key)
-        if key is None:
-            raise KeyMissing(
-                f"The model {entry.name!r} wants the key {entry.key!r}. Set IBID_PROVIDER_KEYS to JSON that has it."
-            )
-        return key.get_secret_value()
 
 
 def _not_its_fault(error: BaseException) -> bool:

@@ -250,7 +250,9 @@ def models_list(as_json: AsJson = False) -> None:
 @models.command("add")
 def models_add(
     name: Annotated[str, typer.Argument(help="What it is called here.")],
-    provider: Annotated[str, typer.Option(help="openai (and whatever speaks its API), anthropic or google.")],
+    provider: Annotated[
+        str, typer.Option(help="openai (and whatever speaks its API), anthropic, google or local.")
+    ],
     model: Annotated[str, typer.Option(help="What its provider calls it.")],
     base_url: Annotated[str | None, typer.Option(help="Unset: the provider's own address.")] = None,
     key: Annotated[str | None, typer.Option(help="The name of one of IBID_PROVIDER_KEYS.")] = None,

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from ibid import catalogue, media
 from ibid.blobs.registry import open_blobs
 from ibid.catalogue import EXTRACTIVE, Entry
-from ibid.chat.registry import KeyMissing
+from ibid.chat.port import KeyMissing
 from ibid.cli import client
 from ibid.db import schema
 from ibid.db.session import Database

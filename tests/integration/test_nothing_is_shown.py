@@ -196,6 +196,8 @@ class World:
             ],
             "webhook_id": [self.hook],
             "upload_id": self.uploads,
+            "model": ["extractive", "plain"],
+            "budget_id": [each["id"] for each in self.door.get("/v1/budgets").json()["data"]],
         }
         return known[parameter]
 
@@ -227,6 +229,10 @@ class World:
             "start_fit": {"json": {}},
             "create_api_key": {"json": {"name": "new", "role": "reader"}},
             "create_webhook": {"json": {"url": "http://127.0.0.1:9/other"}},
+            "put_model": {"json": {"provider": "openai", "model": "m"}},
+            "switch_model": {"json": {"status": "disabled"}},
+            "put_route": {"json": {"steps": []}},
+            "create_budget": {"json": {"collection": collection, "seconds": 60, "usd": 1.0}},
             "update_webhook": {"json": {"url": "http://127.0.0.1:9/down"}},
         }
         return bodies[operation]

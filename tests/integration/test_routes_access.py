@@ -77,6 +77,16 @@ ADMIN = {
     "delete_webhook",
     "test_webhook",
     "list_deliveries",
+    "list_models",
+    "get_model",
+    "put_model",
+    "switch_model",
+    "delete_model",
+    "get_route",
+    "put_route",
+    "create_budget",
+    "list_budgets",
+    "delete_budget",
 }
 # Without it the stream stays open.
 # What a key limited to another collection is told instead of 404.
@@ -93,6 +103,16 @@ NOTHING_OF_OTHERS = {
     "list_audit": 403,
     "metrics": 403,
     "verify_everything": 403,
+    "list_models": 403,
+    "get_model": 403,
+    "put_model": 403,
+    "switch_model": 403,
+    "delete_model": 403,
+    "get_route": 403,
+    "put_route": 403,
+    "create_budget": 403,
+    "list_budgets": 403,
+    "delete_budget": 403,
 }
 # What the administrator is told where the world is not in the state for it.
 NOT_NOW = {"cancel_job": 409, "retry_job": 409, "roll_back_fit": 409, "sign_in": 401}
@@ -107,6 +127,8 @@ LAST = [
     "delete_upload",
     "revoke_api_key",
     "delete_webhook",
+    "delete_model",
+    "delete_budget",
     "delete_document",
     "delete_documents",
     "delete_collection",
@@ -155,6 +177,10 @@ class World:
             "ask": {"collection": collection, "question": QUESTION},
             "create_webhook": {"url": HOOK, "collections": [collection]},
             "update_webhook": {"url": HOOK},
+            "put_model": {"provider": "openai", "model": "m"},
+            "switch_model": {"status": "disabled"},
+            "put_route": {"steps": []},
+            "create_budget": {"collection": collection, "seconds": 60, "usd": 1.0},
             "create_api_key": {"name": "new", "role": "reader", "collections": [collection]},
         }
         if operation == "create_upload":
@@ -183,7 +209,11 @@ def _furnished(door: Door) -> World:
     key = door.post("/v1/api-keys", json={"name": "k", "role": "reader", "collections": [collection]}).json()
     hook = door.post("/v1/webhooks", json={"url": HOOK, "collections": [collection]}).json()
     upload = door.post(f"/v1/collections/{collection}/uploads", headers=ANNOUNCED).json()
+    door.call("PUT", "/v1/catalogue/models/plain", json={"provider": "openai", "model": "m"})
+    budget = door.post("/v1/budgets", json={"collection": collection, "seconds": 60, "tokens": 1}).json()
     ids = {
+        "model": "plain",
+        "budget_id": budget["id"],
         "collection": collection,
         "document_id": document["id"],
         "number": "1",

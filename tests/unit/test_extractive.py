@@ -5,8 +5,8 @@ import pytest
 
 from ibid.catalogue import EXTRACTIVE, Entry
 from ibid.chat.extractive import MOST_ENCODED, ExtractiveModel
-from ibid.chat.port import DraftSentence, ModelFailed, Passage, Prompt
-from ibid.chat.registry import FAILURES, ChatModels, CircuitOpen, KeyMissing
+from ibid.chat.port import DraftSentence, KeyMissing, ModelFailed, Passage, Prompt
+from ibid.chat.registry import FAILURES, ChatModels, CircuitOpen
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.settings import Settings
 from ibid.terms import share, stem, terms, weights
