@@ -120,7 +120,7 @@ class Readiness:
         """What speaks to providers takes seconds to import, which the first question should not wait for."""
         with self._parts.db.read() as session:
             entries = catalogue.entries(session)
-        for entry in entries:
+        for entry in (entry for entry in entries if entry.status == "approved"):
             try:
                 self._kit.models.get(entry)
             except ModelUnusable as error:
@@ -166,9 +166,9 @@ async def wired(settings: Settings, parts: Parts | None) -> AsyncIterator[Wiring
     finally:
         made.readiness.stop()
         await made.runner.close()
-        await models.close()
         await run_in_threadpool(made.compactor.stop)
         await run_in_threadpool(made.trail.settle_if_possible)
+        await models.close()
         if parts is None:
             own.close()
 

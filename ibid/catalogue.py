@@ -7,12 +7,14 @@ entry, costs nothing and is the last resort.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ibid.clock import now
+from ibid.db.session import insert_missing
 from ibid.db.tables import ModelRow
 from ibid.errors import Conflict, Invalid, NotFound
 
@@ -22,8 +24,6 @@ Capability = Literal["json_schema", "tools", "images", "reasoning"]
 Effort = Literal["minimal", "low", "medium", "high"]
 
 LAST_RESORT: Final = "extractive"
-ADDRESSED: Final = frozenset({"openai", "anthropic", "google"})
-"""Providers that are reached over the network, at their own address unless an entry gives another."""
 
 
 class ModelUnknown(Invalid):
@@ -36,6 +36,12 @@ class ModelNotFound(NotFound):
     """No model of this name is in the catalogue."""
 
     code = "model_not_found"
+
+
+class BadModel(Invalid):
+    """What an entry says makes no sense."""
+
+    code = "bad_model"
 
 
 class ModelBuiltIn(Conflict):
@@ -108,7 +114,7 @@ def get(session: Session, name: str) -> Entry:
         return EXTRACTIVE
     row = session.get(ModelRow, name)
     if row is None:
-        raise ModelNotFound(f"There is no model {name!r}. GET /v1/catalogue/models lists those there are.")
+        raise _missing(name)
     return _entry(row)
 
 
@@ -118,7 +124,7 @@ def known(session: Session, names: Sequence[str], *, param: str) -> None:
     for name in names:
         if name not in there:
             raise ModelUnknown(
-                f"There is no model {name!r}. GET /v1/catalogue/models lists those there are.", param=param
+                f"There is no model {name!r}. An administrator can list those there are.", param=param
             )
 
 
@@ -126,13 +132,14 @@ def put(session: Session, entry: Entry) -> bool:
     """Keep the entry, in place of one of its name; gives whether it is new."""
     if entry.name == LAST_RESORT or entry.provider == "extractive":
         raise ModelBuiltIn("The extractive model is part of Ibid and cannot be changed.")
-    row = session.get(ModelRow, entry.name, with_for_update=True)
-    new = row is None
-    row = row or ModelRow(name=entry.name, created_at=now())
+    _check(entry)
+    new = session.get(ModelRow, entry.name) is None
+    times = {"created_at": now(), "updated_at": now()}
+    insert_missing(session, ModelRow, [_values(entry) | times])
+    row = session.get_one(ModelRow, entry.name, with_for_update=True, populate_existing=True)
     for name, value in _values(entry).items():
         setattr(row, name, value)
-    row.updated_at = now()
-    session.add(row)
+    row.updated_at = times["updated_at"]
     session.flush()
     return new
 
@@ -141,8 +148,9 @@ def switch(session: Session, name: str, status: Status) -> Entry:
     """Approve, try out or disable a model, from the next question on."""
     if name == LAST_RESORT:
         raise ModelBuiltIn("The extractive model is the last resort and cannot be switched.")
-    get(session, name)
-    row = session.get_one(ModelRow, name, with_for_update=True)
+    row = session.get(ModelRow, name, with_for_update=True)
+    if row is None:
+        raise _missing(name)
     row.status, row.updated_at = status, now()
     session.flush()
     return _entry(row)
@@ -154,6 +162,25 @@ def remove(session: Session, name: str) -> None:
         raise ModelBuiltIn("The extractive model is part of Ibid and cannot be removed.")
     get(session, name)
     session.execute(sql_delete(ModelRow).where(ModelRow.name == name))
+
+
+def _missing(name: str) -> ModelNotFound:
+    return ModelNotFound(f"There is no model {name!r}. GET /v1/catalogue/models lists those there are.")
+
+
+def _check(entry: Entry) -> None:
+    if entry.effort is not None and "reasoning" not in entry.capabilities:
+        raise BadModel("Only a model with the capability `reasoning` has an effort.", param="effort")
+    if entry.output_tokens >= entry.context_tokens:
+        raise BadModel("The answer alone would fill what the model reads.", param="output_tokens")
+    if entry.base_url is not None:
+        try:
+            split = urlsplit(entry.base_url)
+            sound = split.scheme in {"http", "https"} and bool(split.hostname) and split.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise BadModel(f"{entry.base_url!r} is no address of a server.", param="base_url")
 
 
 def _entry(row: ModelRow) -> Entry:

@@ -181,6 +181,10 @@ PLACES: Final = (
 )
 HOLD_NOTHING: Final[Mapping[str, str]] = {
     "answer_events": "numbers of rows",
+    "models": "which models there are",
+    "routes": "in which order they are tried",
+    "budgets": "what may be spent on them",
+    "spendings": "how much was spent on them",
     "answers": "what was asked and how it went; the text is in its sentences",
     "api_keys": "names of keys",
     "collection_grants": "names of people and groups",

@@ -4,7 +4,8 @@ Without a route of its own, a service tries every approved model, the cheapest f
 route: it is there when all else fails.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -14,13 +15,14 @@ from sqlalchemy.orm import Session
 
 from ibid import catalogue
 from ibid.catalogue import EXTRACTIVE, LAST_RESORT, Capability, Entry
-from ibid.clock import new_id, now
+from ibid.clock import new_id
+from ibid.db.session import moment
 from ibid.db.tables import Route
 from ibid.errors import Invalid
 
 MOST_STEPS: Final = 50
 
-Passed = Literal["disabled", "removed", "candidate", "condition", "context"]
+Passed = Literal["disabled", "candidate", "condition", "context"]
 """Why a model of the route was not asked."""
 
 
@@ -87,7 +89,7 @@ def replace(session: Session, steps: Sequence[Step]) -> Order:
     if len(set(names)) < len(names):
         raise BadRoute("A route names each model once.", param="steps")
     catalogue.known(session, names, param="steps")
-    row = Route(id=new_id("rte"), steps=list(map(_written, steps)), created_at=now())
+    row = Route(id=new_id("rte"), steps=list(map(_written, steps)), created_at=moment(session))
     session.add(row)
     session.flush()
     return _order(row)
@@ -96,11 +98,12 @@ def replace(session: Session, steps: Sequence[Step]) -> Order:
 def choices(session: Session, asked: Asked, wanted: str | None = None) -> tuple[Choice, ...]:
     """The models in the order in which they are tried, the last resort at the end.
 
-    `wanted` is the model that the asker names: it comes first, whether it is approved or still a candidate.
+    `wanted` is the model that the asker names: it comes first, also as a candidate, under the conditions of its step if
+    it has one.
     """
     there = {entry.name: entry for entry in catalogue.entries(session)}
     steps = current(session).steps or _by_price(there.values())
-    found = list(_named(there, wanted)) if wanted else []
+    found = [_named(there[wanted], steps, asked)] if wanted in there else []
     seen = {LAST_RESORT, wanted}
     for step in steps:
         if step.model == LAST_RESORT and step.model != wanted and _passed(step, EXTRACTIVE, asked) is None:
@@ -113,9 +116,12 @@ def choices(session: Session, asked: Asked, wanted: str | None = None) -> tuple[
     return tuple(found)
 
 
-def _named(there: dict[str, Entry], wanted: str) -> Iterator[Choice]:
-    if wanted in there:
-        yield Choice(there[wanted], "disabled" if there[wanted].status == "disabled" else None)
+def _named(entry: Entry, steps: Sequence[Step], asked: Asked) -> Choice:
+    step = next((step for step in steps if step.model == entry.name), Step(model=entry.name))
+    passed = _passed(step, entry, asked)
+    if passed == "candidate":
+        passed = _passed(step, dataclasses.replace(entry, status="approved"), asked)
+    return Choice(entry, passed)
 
 
 def _by_price(entries: Iterable[Entry]) -> tuple[Step, ...]:

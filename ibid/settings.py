@@ -3,12 +3,19 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_EMBEDDER = "all-MiniLM-L6-v2"
 """The model whose weights come as a package."""
 DEFAULT_EMBEDDER = f"{BUNDLED_EMBEDDER}@int8"
+
+
+class ProviderKey(BaseModel):
+    """A key of a provider at an address of one's own: it is sent to addresses that begin so, and nowhere else."""
+
+    key: SecretStr
+    base_url: str
 
 
 class Settings(BaseSettings):
@@ -93,9 +100,10 @@ class Settings(BaseSettings):
         "",
         description="for the preset `thorough`: a cross-encoder, by folder or hub name, or `words`; empty: none",
     )
-    provider_keys: dict[str, SecretStr] = Field(
+    provider_keys: dict[str, SecretStr | ProviderKey] = Field(
         {},
-        description='keys of model providers as JSON, by the names that the catalogue uses: `{"openai": "sk-…"}`',
+        description='keys of model providers as JSON, by the names that the catalogue uses: `{"openai": "sk-…"}`; '
+        'for another address than the provider\'s own `{"mine": {"key": "…", "base_url": "https://…"}}`',
     )
     model_seconds: float = Field(
         30.0, gt=0, description="a model that is silent for so long has failed, and the next one is asked"

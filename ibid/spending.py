@@ -7,7 +7,9 @@ do not pass a budget together. A call whose process died stays at its most: the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
@@ -18,6 +20,9 @@ from ibid.db.session import moment
 from ibid.db.tables import ApiKey, Budget, Spending
 from ibid.errors import Conflict, Invalid, NotFound
 from ibid.types import Scope
+
+LONGEST: Final = 366 * 86_400
+"""Seconds of the longest window."""
 
 
 class BadBudget(Invalid):
@@ -163,8 +168,15 @@ def reserve(session: Session, spender: Spender, entry: Entry, read: int) -> str:
 def settle(session: Session, spending_id: str, took: Spent) -> None:
     """Replace the most that a call might take by what it took."""
     row = session.get_one(Spending, spending_id)
-    row.tokens, row.usd, row.settled = took.tokens, took.usd, True
+    row.tokens, row.usd = took.tokens, took.usd
     session.flush()
+
+
+def expire(session: Session) -> None:
+    """Forget calls that no budget looks at any more."""
+    session.execute(
+        sql_delete(Spending).where(Spending.at < moment(session) - timedelta(seconds=LONGEST + 86_400))
+    )
 
 
 def _of(session: Session, spender: Spender, *, lock: bool = False) -> Sequence[Budget]:

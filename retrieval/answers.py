@@ -63,6 +63,7 @@ class _Run:
     waiting: list[Judged] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     generation_id: str = ""
+    writer: str = ""
     shown: frozenset[str] = frozenset()
     supported: bool = False
 
@@ -195,9 +196,10 @@ async def _draft(this: _Run, result: SearchResult, sources: Mapping[int, Source]
     choices = await run_sync(_choices, this, spender, prompt(EXTRACTIVE))
     begin = perf_counter()
     async with aclosing(drafts(journey, choices)) as drafted:
-        async for draft in drafted:
+        async for written in drafted:
             this.spent("model", begin)
-            await run_sync(_take, this, draft, sources)
+            this.writer = written.model
+            await run_sync(_take, this, written.sentence, sources)
             begin = perf_counter()
 
 
@@ -239,7 +241,7 @@ def _release(this: _Run, judged: Judged) -> None:
         if judged not in allowed:
             return
         for one in allowed:
-            records.release(session, this.id, one)
+            records.release(session, this.id, one, this.writer)
     this.said += [one.text for one in allowed]
     this.waiting.clear()
     this.supported = True

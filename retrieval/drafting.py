@@ -4,6 +4,7 @@ What was let out stays: the next model is told the sentences, and those that it 
 the ledger before it is made, and every model that was asked or passed over is kept with the answer.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,16 +17,27 @@ from sqlalchemy.orm import Session
 
 from ibid import spending
 from ibid.catalogue import Entry
-from ibid.chat.port import ChatModel, DraftSentence, ModelFailed, ModelUnusable, NoAnswer, Prompt, Usage
-from ibid.chat.registry import CircuitOpen
+from ibid.chat.fuses import CircuitOpen
+from ibid.chat.port import (
+    ChatModel,
+    DraftSentence,
+    ModelFailed,
+    ModelUnusable,
+    NoAnswer,
+    Prompt,
+    Usage,
+    tokens_of,
+)
 from ibid.db.session import Database
 from ibid.routing import Choice
 from ibid.spending import BudgetSpent, Spender, Spent
 from retrieval.kit import ChatModels
 from retrieval.quotes import same
 
-LETTERS_A_TOKEN: Final = 3
-"""What a token has at least, on average: an estimate that is rather too high keeps a budget."""
+log = logging.getLogger(__name__)
+
+SCHEMA_TOKENS: Final = 300
+"""What the shape of a reply in JSON takes beside the prompt, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +64,15 @@ class _Call:
     entry: Entry
     prompt: Prompt
     began: float = field(default_factory=perf_counter)
-    letters: int = 0
     usage: Usage | None = None
     no_answer: bool = False
 
     def ended(
         self, outcome: Literal["answered", "no_answer", "failed", "stopped"], reason: str | None = None
     ) -> Attempt:
-        """What came of it. Where the provider does not say what it took, a call that brought nothing took nothing."""
-        used = self.usage or (
-            Usage(tokens(self.prompt), self.letters // LETTERS_A_TOKEN) if self.letters else Usage(0, 0)
-        )
+        """What came of it. One that was silent until its time was over may have read its prompt all the same."""
+        silent = Usage(tokens(self.prompt), 0) if reason == "timeout" else Usage(0, 0)
+        used = self.usage or silent
         return Attempt(
             self.entry.name,
             outcome,
@@ -79,7 +89,7 @@ class _Call:
 class Journey:
     """What drafting works with. `prompt` builds one for an entry; `keep` writes an attempt in the transaction it is given.
 
-    `said` is what was let out so far, which the caller adds to.
+    `said` is what was let out so far, which the caller adds to, and `heard` what was drafted.
     """
 
     db: Database
@@ -88,25 +98,34 @@ class Journey:
     prompt: Callable[[Entry], Prompt]
     keep: Callable[[Session, Attempt], None]
     said: Sequence[str]
+    heard: list[str] = field(default_factory=list)
 
 
-async def drafts(journey: Journey, choices: Sequence[Choice]) -> AsyncGenerator[DraftSentence, None]:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A sentence that a model drafted, unchecked."""
+
+    model: str
+    sentence: DraftSentence
+
+
+async def drafts(journey: Journey, choices: Sequence[Choice]) -> AsyncGenerator[Written, None]:
     """The sentences of whichever models write them; ends when one has ended, or said that there is no answer."""
     for choice in choices:
-        async with aclosing(_of(journey, choice)) as sentences:
-            async for sentence in sentences:
-                if isinstance(sentence, DraftSentence):
-                    yield sentence
-                elif sentence.outcome in {"answered", "no_answer"}:
+        async with aclosing(_of(journey, choice)) as drafted:
+            async for each in drafted:
+                if isinstance(each, Written):
+                    yield each
+                elif each.outcome in {"answered", "no_answer"}:
                     return
 
 
-async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[DraftSentence | Attempt, None]:
+async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[Written | Attempt, None]:
     """The sentences of one model, and what came of it, which is kept."""
     entry = choice.entry
     prompt = journey.prompt(entry)
     try:
-        model = _ready(journey, choice)
+        model = await run_sync(_ready, journey, choice)
         ledger = await run_sync(_reserve, journey, entry, prompt)
     except _Passed as passed:
         attempt = Attempt(entry.name, "passed", passed.reason)
@@ -117,14 +136,18 @@ async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[DraftSentence 
     became: Attempt | None = None
     try:
         with journey.models.guarded(entry):
-            async with aclosing(_said(model, call, journey.said)) as sentences:
+            async with aclosing(_said(model, call, journey.heard)) as sentences:
                 async for sentence in sentences:
-                    yield sentence
+                    yield Written(entry.name, sentence)
         became = call.ended("no_answer" if call.no_answer else "answered")
     except CircuitOpen as error:
         became = Attempt(entry.name, "passed", error.code)
     except ModelFailed as error:
+        log.warning("a model failed (%s): %s", error.fault, error.message)
         became = call.ended("failed", error.fault)
+    except Exception:
+        became = call.ended("failed", "internal")
+        raise
     finally:
         with anyio.CancelScope(shield=True):
             became = call.ended("stopped") if became is None else became
@@ -132,17 +155,17 @@ async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[DraftSentence 
     yield became
 
 
-async def _said(model: ChatModel, call: _Call, said: Sequence[str]) -> AsyncGenerator[DraftSentence, None]:
+async def _said(model: ChatModel, call: _Call, heard: list[str]) -> AsyncGenerator[DraftSentence, None]:
+    """What the model drafts that no model did before."""
     async with aclosing(model.draft(call.prompt)) as drafted:
         async for each in drafted:
             if isinstance(each, Usage):
                 call.usage = each
             elif isinstance(each, NoAnswer):
                 call.no_answer = True
-            else:
-                call.letters += len(each.text)
-                if not any(same(each.text, before) for before in said):
-                    yield each
+            elif not any(same(each.text, before) for before in heard):
+                heard.append(each.text)
+                yield each
 
 
 class _Passed(Exception):
@@ -183,5 +206,5 @@ def _keep(journey: Journey, attempt: Attempt, ledger: str | None) -> None:
 
 
 def tokens(prompt: Prompt) -> int:
-    """About how many tokens a prompt has, rather too many."""
-    return (len(prompt.system) + len(prompt.user)) // LETTERS_A_TOKEN
+    """About how many tokens a prompt has, rather too many: an estimate that is too high keeps a budget."""
+    return tokens_of(f"{prompt.system}{prompt.user}") + (SCHEMA_TOKENS if prompt.quotes else 0)

@@ -138,8 +138,6 @@ def tried(session: Session, answer_id: str, attempt: Attempt) -> None:
     answer = session.get_one(Answer, answer_id, with_for_update=True)
     answer.route = [*answer.route, asdict(attempt)]
     answer.usage = {name: answer.usage.get(name, 0) + getattr(attempt, name) for name in USAGE}
-    if attempt.outcome == "answered" or attempt.output_tokens:
-        answer.model = attempt.model
     session.flush()
 
 
@@ -159,8 +157,9 @@ def citable(
     return withdrawal.stands_alone(judged.text, judged.support, question, quotes)
 
 
-def release(session: Session, answer_id: str, judged: Judged) -> None:
+def release(session: Session, answer_id: str, judged: Judged, model: str) -> None:
     """Let a citable sentence out, its new citations before it; the answer must be locked by the caller."""
+    session.get_one(Answer, answer_id).model = model
     numbers = [_cite(session, answer_id, place, judged.support) for place in judged.evidence]
     last = session.scalar(
         select(func.max(AnswerSentence.ordinal)).where(AnswerSentence.answer_id == answer_id)

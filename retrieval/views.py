@@ -52,7 +52,7 @@ class SentenceView:
 class AnswerView:
     """An answer as its reader sees it. `timings` are milliseconds; `usage` and `grounding` are counts.
 
-    `model` is the last that wrote of it, `route` what became of each that was asked or passed over.
+    `model` is the last of which a sentence was let out, `route` what became of each that was asked or passed over.
     """
 
     id: str
@@ -167,7 +167,7 @@ def touch_watched(session: Session, answer_id: str) -> None:
 def _filled(row: AnswerEvent, seen: AnswerView) -> dict[str, Json]:
     data: dict[str, Any] = {"answer_id": seen.id}
     if row.type == "answer.created":
-        data |= {"collection_id": seen.collection_id, "question": seen.question, "model": seen.model}
+        data |= {"collection_id": seen.collection_id, "question": seen.question}
     elif row.type == "citation.added":
         data |= {"n": row.data["n"]} | next(
             (asdict(c) for c in seen.citations if c.n == row.data["n"]), {"withdrawn": True}

@@ -27,6 +27,7 @@ class Play:
     status: int = 200
     end: str = "stop"
     before: Callable[[int], None] | None = None
+    retry_after: str | None = None
 
 
 def says(text: str, **how: Any) -> Play:
@@ -92,7 +93,7 @@ class _Provider(Handler):
         self.stub.keys.append(self.named().get("authorization", ""))
         play = self.stub.next(asked["model"])
         if play.status != 200:
-            self.whole(play.status)
+            self.whole(play)
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -104,12 +105,13 @@ class _Provider(Handler):
             self.stub.left.append(asked["model"])
         self.close_connection = True
 
-    def whole(self, status: int) -> None:
+    def whole(self, play: Play) -> None:
         body = json.dumps({"error": {"message": "as it was told", "code": "played"}}).encode()
-        self.send_response(status)
+        self.send_response(play.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Retry-After-Ms", "1")
+        if play.retry_after is not None:
+            self.send_header("Retry-After", play.retry_after)
         self.end_headers()
         self.wfile.write(body)
 

@@ -11,6 +11,7 @@ from ibid import (
     outbox,
     replies,
     resumable,
+    spending,
     uploads,
     versions,
     writing,
@@ -34,6 +35,7 @@ def sweep(parts: Parts, moment: datetime) -> None:
         replies.expire(session, moment)
         keys.expire(session, moment)
         outbox.expire(session, moment)
+        spending.expire(session)
         writing.expire(session)
         unreferenced = arrivals.expire(session, kept=timedelta(hours=settings.upload_expiry_hours))
         session.flush()

@@ -28,9 +28,9 @@ class NewBudget(models.Request):
 
     key_id: Text | None = None
     collection: Text | None = None
-    seconds: Annotated[int, Field(ge=1, le=366 * 86_400)]
+    seconds: Annotated[int, Field(ge=1, le=spending.LONGEST)]
     tokens: Annotated[int, Field(ge=0, le=10**15)] | None = None
-    usd: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    usd: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
 class BudgetView(models.Response):

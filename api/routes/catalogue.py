@@ -19,7 +19,7 @@ from ibid.routing import Step
 router = APIRouter(prefix="/v1/catalogue", tags=["models"])
 
 Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
-Price = Annotated[float, Field(ge=0, le=1_000_000)]
+Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Capabilities = Annotated[list[Capability], Field(max_length=10)]
 Collections = Annotated[list[Text], Field(max_length=1000)]
 
@@ -91,7 +91,7 @@ class StepBody(models.Request):
     shortest: Annotated[int, Field(ge=0)] = 0
     longest: Annotated[int, Field(ge=1)] | None = None
     needs: Capabilities = Field(default_factory=list)
-    left: Annotated[float, Field(ge=0)] | None = None
+    left: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class RouteBody(models.Request):
@@ -149,7 +149,8 @@ def put_model(model: Name, body: ModelBody, found: Overseer, wired: Wired) -> Re
     entry = Entry(name=model, **values)
     with wired.parts.db.begin() as session:
         new = catalogue.put(session, entry)
-        detail = {"provider": entry.provider, "model": entry.model, "status": entry.status}
+        told = ("provider", "model", "base_url", "key", "status")
+        detail = {name: getattr(entry, name) for name in told}
         audit.record(session, found.who, "model.put", model, detail)
         shown = ModelView.model_validate(catalogue.get(session, model)).model_dump(mode="json")
     return JSONResponse(shown, 201 if new else 200)

@@ -90,7 +90,8 @@ class ExtractiveModel:
         embedder = self._embedder()
         vectors = embedder.encode([candidate.text for candidate in candidates])
         scores = _scores(candidates, vectors @ embedder.encode_query(prompt.question))
-        picked = _pick(scores, vectors, prompt.max_sentences)
+        said = embedder.encode(prompt.said) if prompt.said else vectors[:0]
+        picked = _pick(scores, vectors, said, prompt.max_sentences)
         first = {candidates[i].passage: place for place, i in reversed(list(enumerate(picked)))}
         chosen = [candidates[i] for i in picked]
         return sorted(chosen, key=lambda candidate: (first[candidate.passage], candidate.order))
@@ -106,14 +107,15 @@ def _scores(candidates: Sequence[_Candidate], meaning: Vector) -> Vector:
     return meaning + np.array(cheap, dtype=np.float32) + np.array(bonus, dtype=np.float32)
 
 
-def _pick(scores: Vector, vectors: Matrix, most: int) -> list[int]:
-    """Indices of the best sentences, best first: none far behind the best, none that repeats another."""
+def _pick(scores: Vector, vectors: Matrix, said: Matrix, most: int) -> list[int]:
+    """Indices of the best sentences, best first: none far behind the best, none that repeats another or what was said."""
     picked: list[int] = []
     best = float(scores.max())
     for i in np.argsort(-scores, kind="stable"):
         if len(picked) == most or scores[i] < WORTH * best:
             break
-        if all(float(vectors[i] @ vectors[j]) < ALIKE for j in picked):
+        before = np.concatenate([said, vectors[picked]])
+        if not len(before) or float((before @ vectors[i]).max()) < ALIKE:
             picked.append(int(i))
     return picked
 

@@ -14,13 +14,15 @@ class ModelFailed(Unavailable):
 
     code = "model_failed"
 
-    def __init__(self, message: str, fault: Fault) -> None:
+    def __init__(self, message: str, fault: Fault = "unavailable") -> None:
         super().__init__(message)
         self.fault: Fault = fault
 
 
 class ModelUnusable(Unavailable):
     """A model cannot be asked as things are: its key, its file or a package of it is missing here."""
+
+    code = "model_unusable"
 
 
 class KeyMissing(ModelUnusable):
@@ -43,7 +45,8 @@ class Prompt:
     """All a model is given. `version` names the wording of the instructions.
 
     `system` and `user` are the whole prompt for models that are talked to. With `quotes` they ask for JSON in the shape
-    of `ibid.chat.reading.Reply`, else for sentences with the numbers of passages in square brackets.
+    of `ibid.chat.reading.Reply`, else for sentences with the numbers of passages in square brackets. `said` are sentences of the answer that are out
+    already, by a model that failed.
     """
 
     question: str
@@ -53,6 +56,7 @@ class Prompt:
     system: str = ""
     user: str = ""
     quotes: bool = False
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class DraftSentence:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call has taken up to now; the cached ones are those of the input that the provider had kept."""
+    """Tokens that a call has taken up to now, about or exactly; the cached ones are those of the input that the provider had kept."""
 
     input_tokens: int
     output_tokens: int
@@ -96,3 +100,8 @@ class ChatModel(Protocol):
     async def close(self) -> None:
         """Release connections; no call is on its way any more."""
         ...
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text has, rather too many: three bytes each, whatever its script."""
+    return len(text.encode()) // 3

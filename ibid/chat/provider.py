@@ -1,13 +1,13 @@
 """Models of providers, through pydantic-ai: OpenAI's API and whatever speaks it, Anthropic's and Google's."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Final, Self
 
 import anyio
 import httpx2
 from anthropic import AnthropicError, AsyncAnthropic
-from google.genai.types import HttpRetryOptions
 from openai import AsyncOpenAI, OpenAIError
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior, UserError
@@ -19,6 +19,8 @@ from pydantic_ai.messages import (
     SystemPromptPart,
     TextPart,
     TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
@@ -31,19 +33,48 @@ from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.usage import RequestUsage
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from ibid.catalogue import Entry, Provider
-from ibid.chat.port import Drafted, Fault, KeyMissing, ModelFailed, Prompt, Usage
+from ibid.chat.port import (
+    Drafted,
+    Fault,
+    KeyMissing,
+    ModelFailed,
+    ModelUnusable,
+    Prompt,
+    Usage,
+    tokens_of,
+)
 from ibid.chat.reading import MarkedReader, QuotedReader, Reader, Reply
-from ibid.settings import Settings
+from ibid.settings import ProviderKey, Settings
 
 RETRIES: Final = 2
-"""Of a request that was refused for a moment, before its first token; each vendor's client waits with jitter between."""
+"""Of a request that was refused for a moment, before its first token."""
+LONGEST_PAUSE: Final = 2.0
+"""Seconds."""
+_BACKOFF: Final = wait_exponential_jitter(initial=0.1, max=LONGEST_PAUSE, jitter=0.1)
+OPENAI: Final = "https://api.openai.com/v1"
+ANTHROPIC: Final = "https://api.anthropic.com"
 Client = tuple[Model, Callable[[], Awaitable[None]]]
 """A model, and what releases its connections."""
 
 _NO_KEY: Final = "none"
 """Clients ask for a key even where a server of one's own wants none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What came next: of the reply, or of the thoughts before it."""
+
+    text: str
+    said: bool
 
 
 class ProviderModel:
@@ -53,64 +84,75 @@ class ProviderModel:
         self.name = entry.name
         self._entry = entry
         self._seconds = seconds
-        self._model, self._release = _MAKERS[entry.provider](entry, key or _NO_KEY, seconds)
+        try:
+            self._model, self._release = _MAKERS[entry.provider](entry, key or _NO_KEY, seconds)
+        except (httpx2.InvalidURL, OpenAIError, AnthropicError, UserError, ValueError) as error:
+            raise ModelUnusable(f"The model {entry.name!r} cannot be asked so: {error}") from error
 
     @classmethod
     def of(cls, entry: Entry, settings: Settings, _embedder: object) -> Self:
         """The model with the key that its entry names; raises `KeyMissing`."""
-        key = None if entry.key is None else settings.provider_keys.get(entry.key)
-        if entry.key is not None and key is None:
-            raise KeyMissing(
-                f"The model {entry.name!r} wants the key {entry.key!r}. Set IBID_PROVIDER_KEYS to JSON that has it."
-            )
-        return cls(entry, key.get_secret_value() if key else None, settings.model_seconds)
+        return cls(entry, _key(entry, settings), settings.model_seconds)
 
     async def draft(self, prompt: Prompt) -> AsyncGenerator[Drafted, None]:
-        """Sentences as they come, then the tokens taken; raises `ModelFailed`."""
+        """Sentences as they come, and the tokens taken up to then; raises `ModelFailed`."""
         reader: Reader = QuotedReader() if prompt.quotes else MarkedReader()
-        said = False
+        read, written, said = tokens_of(f"{prompt.system}{prompt.user}"), 0, False
         with self._translated():
             async with AsyncExitStack() as stack:
                 with anyio.fail_after(self._seconds):
-                    stream = await stack.enter_async_context(self._request(prompt))
+                    stream = await self._request(stack, prompt)
                 events = aiter(stream)
                 while (piece := await self._next(events)) is not None:
-                    for drafted in reader.read(piece):
+                    written += len(piece.text.encode())
+                    yield Usage(read, written // 3)
+                    for drafted in reader.read(piece.text if piece.said else ""):
                         said = True
                         yield drafted
                 if stream.usage.has_values():
                     yield _usage(stream.usage)
                 self._check_whole(stream)
-        for drafted in reader.end():
+                # What its limit of tokens cuts off in the middle may mean the opposite of the whole sentence.
+                rest = () if stream.finish_reason == "length" else reader.end()
+        for drafted in rest:
             said = True
             yield drafted
         if not said:
-            raise ModelFailed(f"The model {self.name!r} wrote nothing.", "empty")
+            raise ModelFailed(f"The model {self.name!r} wrote no sentence.", "empty")
 
     async def close(self) -> None:
         """Close the connections to the provider."""
         await self._release()
 
-    async def _next(self, events: AsyncIterator[ModelResponseStreamEvent]) -> str | None:
-        """The next piece of text, empty for an event that is none; None at the end."""
+    async def _next(self, events: AsyncIterator[ModelResponseStreamEvent]) -> _Piece | None:
+        """The next piece; None at the end."""
         with anyio.fail_after(self._seconds):
             event = await anext(events, None)
-        if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-            return event.part.content
-        if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-            return event.delta.content_delta
-        return None if event is None else ""
+        if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart | ThinkingPart):
+            return _Piece(event.part.content, said=isinstance(event.part, TextPart))
+        if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta | ThinkingPartDelta):
+            return _Piece(event.delta.content_delta or "", said=isinstance(event.delta, TextPartDelta))
+        return None if event is None else _Piece("", said=False)
 
-    def _request(self, prompt: Prompt) -> AbstractAsyncContextManager[StreamedResponse]:
+    async def _request(self, stack: AsyncExitStack, prompt: Prompt) -> StreamedResponse:
+        """The stream, once it has begun; what refuses for a moment is asked again, with jitter between."""
         said = ModelRequest([SystemPromptPart(prompt.system), UserPromptPart(prompt.user)])
         shape = OutputObjectDefinition(json_schema=Reply.model_json_schema(), name="answer", strict=True)
         asked = ModelRequestParameters(output_mode="native", output_object=shape) if prompt.quotes else None
-        return model_request_stream(
-            self._model,
-            [said],
-            model_settings=self._settings(),
-            model_request_parameters=asked,
+        again = AsyncRetrying(
+            stop=stop_after_attempt(RETRIES + 1), wait=_pause, retry=retry_if_exception(_passes), reraise=True
         )
+        async for attempt in again:
+            with attempt:
+                return await stack.enter_async_context(
+                    model_request_stream(
+                        self._model,
+                        [said],
+                        model_settings=self._settings(),
+                        model_request_parameters=asked,
+                    )
+                )
+        raise AssertionError  # the last attempt gives or raises
 
     def _settings(self) -> ModelSettings:
         settings = ModelSettings(max_tokens=self._entry.output_tokens, timeout=self._seconds)
@@ -150,6 +192,56 @@ class ProviderModel:
             raise ModelFailed(f"The stream of {self.name!r} broke: {error}", "cut") from error
 
 
+def _key(entry: Entry, settings: Settings) -> str | None:
+    """The key that the entry names; raises `KeyMissing`, also for an address to which the key does not belong."""
+    if entry.key is None:
+        return None
+    found = settings.provider_keys.get(entry.key)
+    if found is None:
+        raise KeyMissing(
+            f"The model {entry.name!r} wants the key {entry.key!r}. Set IBID_PROVIDER_KEYS to JSON that has it."
+        )
+    if not isinstance(found, ProviderKey) and entry.base_url is None:
+        return found.get_secret_value()
+    if isinstance(found, ProviderKey) and _below(entry.base_url or "", found.base_url):
+        return found.key.get_secret_value()
+    raise KeyMissing(
+        f"The key {entry.key!r} is not for the address of the model {entry.name!r}. Name the address beside the key in "
+        "IBID_PROVIDER_KEYS if it is."
+    )
+
+
+def _below(address: str, base: str) -> bool:
+    """Whether the address is the other one, or below it."""
+    return address.rstrip("/") == base.rstrip("/") or address.startswith(f"{base.rstrip('/')}/")
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether asking again in a moment may work; a provider that wants a longer pause is left to the next model."""
+    if isinstance(error, ModelHTTPError):
+        passing = error.status_code == 429 or error.status_code >= 500
+        return passing and _asked_pause(error) <= LONGEST_PAUSE
+    return isinstance(error, ModelAPIError)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next attempt: what the provider asks for, else twice as long each time."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = _asked_pause(error) if isinstance(error, ModelHTTPError) else 0.0
+    return max(asked, float(_BACKOFF(state)))
+
+
+def _asked_pause(error: ModelHTTPError) -> float:
+    """`Retry-After` in seconds; 0 if there is none, or it is a date."""
+    given = next(
+        (value for name, value in (error.headers or {}).items() if name.lower() == "retry-after"), ""
+    )
+    try:
+        return float(given)
+    except ValueError:
+        return 0.0
+
+
 def _fault(status: int) -> Fault:
     if status == 429:
         return "rate_limited"
@@ -161,18 +253,17 @@ def _usage(took: RequestUsage) -> Usage:
 
 
 def _openai(entry: Entry, key: str, seconds: float) -> Client:
-    client = AsyncOpenAI(api_key=key, base_url=entry.base_url, max_retries=RETRIES, timeout=seconds)
+    client = AsyncOpenAI(api_key=key, base_url=entry.base_url or OPENAI, max_retries=0, timeout=seconds)
     return OpenAIChatModel(entry.model, provider=OpenAIProvider(openai_client=client)), client.close
 
 
 def _anthropic(entry: Entry, key: str, seconds: float) -> Client:
-    client = AsyncAnthropic(api_key=key, base_url=entry.base_url, max_retries=RETRIES, timeout=seconds)
+    client = AsyncAnthropic(api_key=key, base_url=entry.base_url or ANTHROPIC, max_retries=0, timeout=seconds)
     return AnthropicModel(entry.model, provider=AnthropicProvider(anthropic_client=client)), client.close
 
 
 def _google(entry: Entry, key: str, _seconds: float) -> Client:
-    retries = HttpRetryOptions(attempts=RETRIES + 1)
-    provider = GoogleProvider(api_key=key, base_url=entry.base_url, retry_options=retries)
+    provider = GoogleProvider(api_key=key, base_url=entry.base_url)
     return GoogleModel(entry.model, provider=provider), provider.client.aio.aclose
 
 

@@ -26,6 +26,8 @@ _MARKER: Final = re.compile(
 )
 _MARKERS: Final = re.compile(rf"(?:{_MARKER.pattern})+", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+")
+_DAGGER: Final = re.compile("\u2020[^\\]\u3011]*")
+_SEPARATOR: Final = re.compile("[,;&]")
 _THINKING: Final = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _WORD: Final = re.compile(r"\s*\S+\s")
 _OPENERS: Final = "[\u3010("
@@ -196,5 +198,12 @@ def _certain(text: str, start: int, end: int) -> bool:
 
 
 def _marked(text: str) -> DraftSentence:
-    numbers = [int(number) for marker in _MARKER.finditer(text) for number in _NUMBER.findall(marker.group())]
+    numbers = [number for marker in _MARKER.finditer(text) for number in _numbers(marker.group())]
     return DraftSentence(_MARKER.sub("", text).strip(), tuple(dict.fromkeys(numbers)))
+
+
+def _numbers(marker: str) -> Iterator[int]:
+    """What it names, ranges as all that is in them; what stands behind a dagger is no number of a passage."""
+    for part in _SEPARATOR.split(_DAGGER.sub("", marker)):
+        ends = [int(number) for number in _NUMBER.findall(part)]
+        yield from range(ends[0], ends[-1] + 1) if len(ends) == 2 else ends

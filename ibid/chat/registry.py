@@ -1,17 +1,15 @@
 """Chat models by their entries, each made when first asked for and kept while its entry stays as it is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from importlib import import_module
 from threading import Lock
-from typing import Final
-
-from pybreaker import CircuitBreaker, CircuitBreakerError
+from typing import Final, Literal
 
 from ibid.catalogue import LAST_RESORT, Entry, Provider
-from ibid.chat.port import ChatModel, ModelFailed
+from ibid.chat.fuses import Fuse
+from ibid.chat.port import ChatModel, ModelFailed, ModelUnusable
 from ibid.embedding.port import Embedder
-from ibid.errors import Unavailable
 from ibid.settings import Settings
 
 # Each is made by its classmethod `of`, from the entry, the settings, and what gives the encoder.
@@ -22,14 +20,8 @@ MODELS: Final[dict[Provider, str]] = {
     "google": "ibid.chat.provider:ProviderModel",
     "local": "ibid.chat.local:LocalModel",
 }
-FAILURES: Final = 3
-"""In a row, after which a model is not asked for a while."""
-
-
-class CircuitOpen(Unavailable):
-    """A model failed so often that it is left alone for a while."""
-
-    code = "circuit_open"
+_ITS_FAULTS: Final = frozenset({"timeout", "rate_limited", "unavailable", "cut"})
+"""What says something of a model, and not of what it was asked."""
 
 
 class ChatModels:
@@ -39,12 +31,15 @@ class ChatModels:
         self._embedder = embedder
         self._settings = settings
         self._made: dict[Entry, ChatModel] = {}
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._fuses: dict[Entry, Fuse] = {}
+        self._closed = False
         self._lock = Lock()
 
     def get(self, entry: Entry) -> ChatModel:
         """The model; raises `ModelUnusable`."""
         with self._lock:
+            if self._closed:
+                raise ModelUnusable("The service is ending. Ask again in a moment.")
             had = self._made.get(entry)
             if had is None:
                 self._made[entry] = had = self._make(entry)
@@ -59,34 +54,34 @@ class ChatModels:
         if entry.name == LAST_RESORT:
             yield
             return
+        fuse = self._fuse(entry)
+        fuse.ask()
+        how: Literal["worked", "failed", "neither"] = "neither"
         try:
-            with self._breaker(entry.name).calling():
-                yield
-        except CircuitBreakerError as error:
-            raise CircuitOpen(f"The model {entry.name!r} failed {FAILURES} times in a row.") from error
+            yield
+            how = "worked"
+        except ModelFailed as error:
+            how = "failed" if error.fault in _ITS_FAULTS else "neither"
+            raise
+        finally:
+            fuse.note(how)
 
     async def close(self) -> None:
-        """Release what the models hold, at the end."""
-        for model in self._made.values():
-            await model.close()
-
-    def _breaker(self, name: str) -> CircuitBreaker:
+        """Release what the models hold, at the end; none is made any more."""
         with self._lock:
-            if name not in self._breakers:
-                self._breakers[name] = CircuitBreaker(
-                    fail_max=FAILURES,
-                    reset_timeout=self._settings.model_pause_seconds,
-                    exclude=[_not_its_fault],
-                    throw_new_error_on_trip=False,
-                    name=name,
-                )
-            return self._breakers[name]
+            made, self._made, self._closed = list(self._made.values()), {}, True
+        async with AsyncExitStack() as stack:
+            for model in made:
+                stack.push_async_callback(model.close)
+
+    def _fuse(self, entry: Entry) -> Fuse:
+        """Of the model as it is: one that was changed has a new one."""
+        with self._lock:
+            if entry not in self._fuses:
+                self._fuses[entry] = Fuse(self._settings.model_pause_seconds)
+            return self._fuses[entry]
 
     def _make(self, entry: Entry) -> ChatModel:
         module, attribute = MODELS[entry.provider].split(":")
         made: ChatModel = getattr(import_module(module), attribute).of(entry, self._settings, self._embedder)
         return made
-
-
-def _not_its_fault(error: BaseException) -> bool:
-    return not isinstance(error, ModelFailed)

@@ -584,14 +584,13 @@ class Spending(Base):
 
     __tablename__ = "spendings"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    answer_id: Mapped[str] = mapped_column(Id, index=True)
+    answer_id: Mapped[str] = mapped_column(Id)
     key_id: Mapped[str] = mapped_column(Id)
     collection_id: Mapped[str] = mapped_column(Id)
     model: Mapped[str] = mapped_column(String(128))
     tokens: Mapped[int]
     usd: Mapped[float] = mapped_column(Float)
-    at: Mapped[datetime]
-    settled: Mapped[bool] = mapped_column(default=False)
+    at: Mapped[datetime] = mapped_column(index=True)
     __table_args__ = (
         Index("ix_spendings_key_id_at", "key_id", "at"),
         Index("ix_spendings_collection_id_at", "collection_id", "at"),

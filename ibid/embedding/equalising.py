@@ -5,7 +5,7 @@ done about them, with ranges measured on sample texts:
 
 - Before attention and feed-forward layers each channel is divided by a factor by which the weights are multiplied, so
   that both share the unevenness (SmoothQuant, Xiao et al. 2023, with an exponent of one half). Factors are powers of
-  two: they change no digit of a weight, and are the same on every machine.
+  two: they change no digit of a weight, and hardly ever depend on the last digits of what was measured.
 - Between the two halves of a feed-forward layer the units with the largest numbers are taken apart: both parts are
   quantised by ranges of their own, and their results added.
 
@@ -123,7 +123,7 @@ def _take_apart(block: nn.Module, given: torch.Tensor) -> None:
     first, second = _linear(block, _FIRST), _linear(block, _SECOND)
     if first is None or second is None or len(given) <= APART:
         return
-    # Rounded, so that the last digits, which differ from machine to machine, decide nothing.
+    # Rounded, so that the last digits, which differ from machine to machine, hardly ever decide.
     order = given.clamp(min=SMALLEST).log2().mul(8).round().argsort(descending=True, stable=True)
     first.weight.data = first.weight.data[order]
     for bias in (parameter for name, parameter in first.named_parameters() if name == "bias"):

@@ -72,11 +72,10 @@ def upgrade() -> None:
         sa.Column("tokens", sa.Integer(), nullable=False),
         sa.Column("usd", sa.Float(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("settled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_spendings")),
     )
     with op.batch_alter_table("spendings", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_spendings_answer_id"), ["answer_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_spendings_at"), ["at"], unique=False)
         batch_op.create_index("ix_spendings_key_id_at", ["key_id", "at"], unique=False)
         batch_op.create_index("ix_spendings_collection_id_at", ["collection_id", "at"], unique=False)
     with op.batch_alter_table("answers", schema=None) as batch_op:

@@ -90,7 +90,7 @@ class TestDelete:
         with shelf.db.begin() as session:
             records.running(session, answer_id)
             assert records.citable(session, ADMIN, judged)
-            records.release(session, answer_id, judged)
+            records.release(session, answer_id, judged, "extractive")
             deleting.start()
             eventually(lambda: blocked(shelf))
         deleting.join()
@@ -149,7 +149,7 @@ class TestNumbers:
         def write(one: Judged) -> None:
             with shelf.db.begin() as session:
                 records.running(session, answer_id)
-                records.release(session, answer_id, one)
+                records.release(session, answer_id, one, "extractive")
 
         writers = [threading.Thread(target=write, args=(one,)) for one in moved]
         for writer in writers:

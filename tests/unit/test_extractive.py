@@ -5,8 +5,9 @@ import pytest
 
 from ibid.catalogue import EXTRACTIVE, Entry
 from ibid.chat.extractive import MOST_ENCODED, ExtractiveModel
-from ibid.chat.port import DraftSentence, KeyMissing, ModelFailed, Passage, Prompt
-from ibid.chat.registry import FAILURES, ChatModels, CircuitOpen
+from ibid.chat.fuses import FAILURES, CircuitOpen, Fuse
+from ibid.chat.port import DraftSentence, KeyMissing, ModelFailed, ModelUnusable, Passage, Prompt
+from ibid.chat.registry import ChatModels
 from ibid.embedding.hashing import HashingEmbedder
 from ibid.settings import Settings
 from ibid.terms import share, stem, terms, weights
@@ -97,7 +98,7 @@ class TestDraft:
 
 
 class TestRegistry:
-    REMOTE = Entry(name="m", provider="openai", model="m", base_url="http://127.0.0.1:9/v1", key="mine")
+    REMOTE = Entry(name="m", provider="openai", model="m", key="mine")
 
     def models(self, **settings: object) -> ChatModels:
         return ChatModels(HashingEmbedder, Settings(**settings))
@@ -126,19 +127,78 @@ class TestRegistry:
         with models.guarded(replace(self.REMOTE, name="another")):
             pass
 
-    def test_a_success_and_other_errors_are_no_failures(self):
+    @pytest.mark.parametrize("base", ["https://models.example/v1", "https://models.example/v1/"])
+    def test_a_key_for_an_address_of_its_own(self, base: str):
+        models = self.models(provider_keys={"mine": {"key": "k", "base_url": base}})
+        for address in ("https://models.example/v1", "https://models.example/v1/deeper"):
+            models.get(replace(self.REMOTE, base_url=address))
+        for elsewhere in (
+            None,
+            "https://models.example/v10",
+            "https://models.example.org/v1",
+            "https://evil.example",
+        ):
+            with pytest.raises(KeyMissing, match="not for the address"):
+                models.get(replace(self.REMOTE, base_url=elsewhere))
+
+    def test_a_key_without_an_address_goes_to_the_provider_alone(self):
+        with pytest.raises(KeyMissing, match="not for the address"):
+            self.models(provider_keys={"mine": "k"}).get(
+                replace(self.REMOTE, base_url="https://evil.example")
+            )
+
+    def test_an_address_that_is_none(self):
+        with pytest.raises(ModelUnusable):
+            self.models().get(replace(self.REMOTE, key=None, base_url="http://localhost:8O80/v1"))
+
+    def test_what_is_no_fault_of_the_model_mends_nothing_and_breaks_nothing(self):
         models = self.models()
-        for _ in range(2 * FAILURES):
+        for _ in range(FAILURES):
             with pytest.raises(ModelFailed), models.guarded(self.REMOTE):
-                raise ModelFailed("down", "unavailable")
+                raise ModelFailed("not this question", "refused")
             with pytest.raises(RuntimeError), models.guarded(self.REMOTE):
                 raise RuntimeError("a mistake of ours")
+            with pytest.raises(ModelFailed), models.guarded(self.REMOTE):
+                raise ModelFailed("down", "unavailable")
+        with pytest.raises(CircuitOpen), models.guarded(self.REMOTE):
+            pytest.fail("asked all the same")
 
     def test_the_last_resort_is_always_asked(self):
         models = self.models()
         for _ in range(2 * FAILURES):
             with pytest.raises(ModelFailed), models.guarded(EXTRACTIVE):
                 raise ModelFailed("down", "unavailable")
+
+
+class TestFuse:
+    def test_lets_one_through_after_the_pause(self):
+        at = [0.0]
+        fuse = Fuse(10.0, clock=lambda: at[0])
+        for _ in range(FAILURES):
+            fuse.ask()
+            fuse.note("failed")
+        with pytest.raises(CircuitOpen):
+            fuse.ask()
+        at[0] = 10.0
+        fuse.ask()
+        with pytest.raises(CircuitOpen):
+            fuse.ask()
+        fuse.note("failed")
+        at[0] = 19.0
+        with pytest.raises(CircuitOpen):
+            fuse.ask()
+        at[0] = 20.0
+        fuse.ask()
+        fuse.note("worked")
+        for _ in range(FAILURES):
+            fuse.ask()
+
+    def test_a_success_counts_anew(self):
+        fuse = Fuse(10.0)
+        for how in ("failed", "failed", "worked", "failed", "neither", "failed"):
+            fuse.ask()
+            fuse.note(how)
+        fuse.ask()
 
 
 class TestTerms:

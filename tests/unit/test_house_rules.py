@@ -46,7 +46,6 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("ibid/metrics.py",),
     "psycopg": ("ibid/db/session.py",),
     "py3langid": ("ingest/parsing/languages.py",),
-    "pybreaker": ("ibid/chat/registry.py",),
     "pydantic_ai": ("ibid/chat/provider.py",),
     "pypdfium2": ("ingest/parsing/pdf*.py",),
     "qdrant_client": ("ibid/vectors/qdrant*.py",),
@@ -60,6 +59,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "spacy": ("ingest/parsing/unstructured*.py",),
     "starlette": ("api/*",),
     "tokenizers": ("ibid/embedding/int8.py",),
+    "tenacity": ("ibid/chat/provider.py",),
     "torch": (
         "ibid/reranking/cross_encoder.py",
         "ibid/embedding/equalising.py",

@@ -93,6 +93,20 @@ class TestMarked:
         assert [each.text for each in found] == ["Staff have 20 days.", "So it is."]
         assert all(1 in each.passages for each in found)
 
+    @pytest.mark.parametrize(
+        ("marker", "passages"),
+        [
+            ("[1-3]", (1, 2, 3)),
+            ("[1, 3]", (1, 3)),
+            ("[2][4]", (2, 4)),
+            ("\u30103\u20207.pdf\u3011", (3,)),
+            ("[5-2]", ()),
+        ],
+    )
+    def test_passages_that_a_marker_names(self, marker: str, passages: tuple[int, ...]):
+        (found,) = drafted(MarkedReader(), [f"Staff have 20 days {marker}."])
+        assert found == DraftSentence("Staff have 20 days.", passages)
+
     def test_numbers_in_brackets_that_are_none_stay(self):
         (found,) = drafted(MarkedReader(), ["The range [2019] and f(3) stay."])
         assert found == DraftSentence("The range [2019] and f(3) stay.")

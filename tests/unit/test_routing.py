@@ -124,6 +124,15 @@ class TestWanted:
         keep(db, CHEAP, replace(DEAR, status="disabled"))
         assert way(db, wanted="dear") == [("dear", "disabled"), ("cheap", None), ("extractive", None)]
 
+    def test_under_the_conditions_of_its_step(self, db: Database):
+        keep(db, replace(DEAR, status="candidate"), steps=(Step(model="dear", collections=("col_2",)),))
+        assert way(db, wanted="dear") == [("dear", "condition"), ("extractive", None)]
+        assert way(db, replace(QUESTION, collection_id="col_2"), wanted="dear")[0] == ("dear", None)
+
+    def test_one_whose_context_is_too_short(self, db: Database):
+        keep(db, DEAR)
+        assert way(db, replace(QUESTION, tokens=10_000), wanted="dear")[0] == ("dear", "context")
+
     def test_the_last_resort_alone(self, db: Database):
         keep(db, CHEAP)
         assert way(db, wanted="extractive")[0] == ("extractive", None)
@@ -131,9 +140,7 @@ class TestWanted:
 
 class TestCatalogue:
     def test_keeps_what_it_is_given(self, db: Database):
-        entry = replace(
-            DEAR, base_url="http://localhost:1/v1", key="mine", effort="low", region="eu", licence="MIT"
-        )
+        entry = replace(DEAR, base_url="http://localhost:1/v1", key="mine", region="eu", licence="MIT")
         keep(db, entry)
         with db.read() as session:
             assert catalogue.get(session, "dear") == entry
