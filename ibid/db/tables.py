@@ -46,8 +46,10 @@ class Utc(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Give every moment its zone."""
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        """Give every moment its zone, whatever a server calls it: HTTP's dates take `UTC` and no other of its names."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):

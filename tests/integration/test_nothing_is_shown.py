@@ -50,6 +50,8 @@ QUERIES: dict[str, list[str | None]] = {
     "batch": [None, "job_of_nothing"],
     "after": [None],
     "limit": ["200"],
+    "key_id": [None],
+    "collection_id": [None],
     "until_idle": ["true"],
     "name": ["*"],
     "external_id": [None],

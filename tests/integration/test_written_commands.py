@@ -1,4 +1,4 @@
-"""Every command that the README and the quick start show is run as it stands, against a real server."""
+"""Every command that the README, the quick start and the page on models show is run as it stands, against a real server."""
 
 import json
 import re
@@ -72,3 +72,17 @@ def test_every_block_runs(name: str, server: Server) -> None:
     for answer in asked:
         assert (answer["status"], answer["sentences"][0]["support"]) == ("completed", "verified")
         assert all(citation["verified"] for citation in answer["citations"])
+
+
+def test_every_block_about_models_runs(server: Server) -> None:
+    printed = {block: run(block, server) for block in blocks("docs/models.md")}
+    (added,) = (text for block, text in printed.items() if "models add" in block)
+    assert "quick is approved." in added
+    assert "openai" in added
+    with server.client() as client:
+        models = {each["name"]: each["status"] for each in client.get("/v1/catalogue/models").json()["data"]}
+        assert models == {"quick": "disabled", "extractive": "approved"}
+        (step,) = client.get("/v1/catalogue/route").json()["steps"]
+        assert (step["model"], step["longest"]) == ("quick", 500)
+        (budget,) = client.get("/v1/budgets").json()["data"]
+        assert (budget["usd"], budget["spent_usd"]) == (5.0, 0.0)
