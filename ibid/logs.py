@@ -22,7 +22,7 @@ Kind = Literal["text", "json"]
 # What a line may carry beside its message, in this order: who asked, what is worked on, and how a request ended.
 CONTEXT = ("request_id", "job_id", "attempt")
 ACCESS = ("method", "route", "status", "ms")
-LIBRARIES = ("alembic", "httpcore", "httpx", "sentence_transformers")
+LIBRARIES = ("alembic", "httpcore", "httpx", "httpx2", "sentence_transformers")
 
 
 class Held(Protocol):
