@@ -66,6 +66,12 @@ def connect() -> Iterator[httpx.Client]:
         yield client
 
 
+def print_json(found: Any) -> None:  # noqa: ANN401 - whatever the API gave
+    """Print the API's own object, for programs and for people."""
+    json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
 def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON the API sends
     """The response's JSON, or the server's own sentence as `Refused`."""
     if response.is_success:

@@ -1,7 +1,6 @@
 """Commands about documents and their jobs."""
 
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ibid import media
-from ibid.cli.client import BUSY, Refused, connect, json_of, pages, patiently, problem_of
+from ibid.cli.client import BUSY, Refused, connect, json_of, pages, patiently, print_json, problem_of
 from ibid.errors import Invalid
 
 AT_ONCE = 8
@@ -164,7 +163,7 @@ def retry_failed(collection: str | None) -> None:
 
 def _show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
+        print_json(found)
         return
     table = Table("job", "kind", "state", "stage", "progress", "attempt", "error")
     for job in found:
@@ -187,7 +186,7 @@ def verify(collection: str | None, *, repair: bool, as_json: bool) -> int:
         left_over = None if collection else _left_over(client, repair=repair)
     found = [generation for report in reports for generation in report["generations"]]
     if as_json:
-        json.dump({"generations": found, "left_over": left_over}, sys.stdout, indent=2)
+        print_json({"generations": found, "left_over": left_over})
     else:
         _show_comparison(found, left_over)
     wrong = any(not row["repaired"] and any(row[kind] for kind in DIFFERENCES) for row in found)

@@ -1,7 +1,5 @@
 """`ibid fit`: fit a collection's search to questions, wait for the report, and go back."""
 
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibid.cli.client import connect, json_of
+from ibid.cli.client import connect, json_of, print_json
 from ibid.cli.documents import ENDED, POLL_SECONDS, complaint, shown_progress
 from ibid.errors import Invalid, NotFound
 from ibid.jsonl import objects
@@ -43,7 +41,7 @@ def fit(collection: str, questions: Path | None, *, as_json: bool) -> int:
         job = _follow(client, started["job_id"])
         ended = json_of(client.get(f"/v1/fits/{started['id']}"))
     if as_json:
-        _print(ended)
+        print_json(ended)
     elif ended["report"] is not None:
         _show(ended)
     elif job["error"]:
@@ -62,7 +60,7 @@ def roll_back(collection: str, *, as_json: bool) -> None:
             raise NothingToRollBack(f"Searches of {collection} use no fit: there is nothing to roll back.")
         done = json_of(client.post(f"/v1/fits/{found['id']}/rollback"))
     if as_json:
-        _print(done)
+        print_json(done)
     else:
         out.print(f"{done['id']} is rolled back.")
 
@@ -95,8 +93,3 @@ def _show(ended: dict[str, Any]) -> None:
     out.print(escape(report["reason"]))
     if report["caution"]:
         out.print(f"[yellow]{escape(report['caution'])}[/]")
-
-
-def _print(found: dict[str, Any]) -> None:
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")

@@ -1,13 +1,11 @@
 """Commands about the database, the encoders and the keys."""
 
-import json
-import sys
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
-from ibid.cli.client import connect, json_of, pages
+from ibid.cli.client import connect, json_of, pages, print_json
 from ibid.db import schema
 from ibid.db.session import Database
 from ibid.embedding.registry import load_embedder
@@ -62,7 +60,7 @@ def list_keys(*, as_json: bool) -> None:
     with connect() as client:
         found = list(pages(client, "/v1/api-keys"))
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
+        print_json(found)
         return
     table = Table("id", "name", "role", "collections", "expires", "revoked")
     for key in found:

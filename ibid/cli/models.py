@@ -1,14 +1,12 @@
 """`ibid models`: the catalogue of foundation models of a running server."""
 
-import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ibid.cli.client import connect, json_of
+from ibid.cli.client import connect, json_of, print_json
 from ibid.errors import Invalid
 
 out = Console(highlight=False)
@@ -25,7 +23,7 @@ def listing(*, as_json: bool) -> None:
     with connect() as client:
         found = json_of(client.get("/v1/catalogue/models"))["data"]
     if as_json:
-        _print(found)
+        print_json(found)
         return
     table = Table("name", "provider", "model", "status", "$ in", "$ out", "can")
     for each in found:
@@ -72,8 +70,3 @@ def _prices(text: str) -> tuple[float, float]:
             f"{text!r} is no price. Write dollars for a million tokens read and written: 0.15/0.60."
         ) from error
     return read, written
-
-
-def _print(found: Any) -> None:  # noqa: ANN401 - whatever the API gave
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")

@@ -1,7 +1,6 @@
 """Commands that ask."""
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ibid import filters
-from ibid.cli.client import connect, json_of, only_collection
+from ibid.cli.client import connect, json_of, only_collection, print_json
 from ibid.errors import Invalid
 
 out = Console(highlight=False)
@@ -32,8 +31,7 @@ def ask(question: str, collection: str | None, *, as_json: bool) -> int:
         body = {"collection": collection or only_collection(client), "question": question}
         answer = json_of(client.post("/v1/answers", json=body))
     if as_json:
-        json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(answer)
     else:
         _show(answer)
     return {"completed": 0, "refused": 3}.get(answer["status"], 1)
@@ -54,7 +52,7 @@ def search(
             body["filters"] = {"type": "and", "filters": those}
         found = json_of(client.post("/v1/search", json=body))
     if as_json:
-        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print_json(found)
         return
     for rank, hit in enumerate(found["hits"], 1):
         out.print(f"[bold]{rank}. {escape(_place(hit))}[/]  {hit['score']:.3f}")

@@ -1,7 +1,5 @@
 """Commands about the versions of a document."""
 
-import json
-import sys
 from collections import Counter
 from typing import Any
 
@@ -10,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibid.cli.client import connect, json_of, only_collection, pages
+from ibid.cli.client import connect, json_of, only_collection, pages, print_json
 from ibid.cli.documents import await_jobs, exit_status, shown_progress
 from ibid.errors import Invalid, NotFound
 
@@ -41,7 +39,7 @@ def listing(document: str, collection: str | None, *, as_json: bool) -> None:
         found = _document(client, document, collection)
         versions = json_of(client.get(f"/v1/documents/{found['id']}/versions"))["data"]
     if as_json:
-        json.dump(versions, sys.stdout, indent=2)
+        print_json(versions)
         return
     table = Table("version", "since", "bytes", "read by", "")
     for version in versions:
@@ -64,7 +62,7 @@ def diff(
         path = f"/v1/documents/{found['id']}/versions/{number}/diff"
         difference = json_of(client.get(path, params={"against": against}))
     if as_json:
-        json.dump(difference, sys.stdout, indent=2, ensure_ascii=False)
+        print_json(difference)
         return
     for sign, color, kind in (("-", "red", "removed"), ("+", "green", "added")):
         for piece in difference[kind]:
