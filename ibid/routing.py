@@ -36,8 +36,9 @@ class BadRoute(Invalid):
 class Step:
     """A model and when it is asked; an empty condition always holds.
 
-    `collections` are ids, `languages` those of the collection's documents, `shortest` and `longest` lengths of the question in
-    characters, `needs` capabilities that the entry must have, `left` US dollars that the tightest budget must still hold.
+    `collections` are ids, `languages` those of the collection's documents, `shortest` and `longest` lengths of the
+    question in characters, `needs` capabilities that the entry must have, `left` US dollars that the tightest budget must
+    still hold.
     """
 
     model: str
@@ -118,10 +119,8 @@ def choices(session: Session, asked: Asked, wanted: str | None = None) -> tuple[
 
 def _named(entry: Entry, steps: Sequence[Step], asked: Asked) -> Choice:
     step = next((step for step in steps if step.model == entry.name), Step(model=entry.name))
-    passed = _passed(step, entry, asked)
-    if passed == "candidate":
-        passed = _passed(step, dataclasses.replace(entry, status="approved"), asked)
-    return Choice(entry, passed)
+    as_if = dataclasses.replace(entry, status="approved") if entry.status == "candidate" else entry
+    return Choice(entry, _passed(step, as_if, asked))
 
 
 def _by_price(entries: Iterable[Entry]) -> tuple[Step, ...]:

@@ -192,7 +192,7 @@ async def _draft(this: _Run, result: SearchResult, sources: Mapping[int, Source]
         return prompts.build(this.question, result.hits, said=this.said, quotes=quotes)
 
     spender = Spender(this.id, this.scope.key_id, this.collection_id)
-    journey = Journey(this.kit.db, this.kit.models, spender, prompt, this.keep, this.said)
+    journey = Journey(this.kit.db, this.kit.models, spender, prompt, this.keep)
     choices = await run_sync(_choices, this, spender, prompt(EXTRACTIVE))
     begin = perf_counter()
     async with aclosing(drafts(journey, choices)) as drafted:

@@ -89,7 +89,7 @@ class _Call:
 class Journey:
     """What drafting works with. `prompt` builds one for an entry; `keep` writes an attempt in the transaction it is given.
 
-    `said` is what was let out so far, which the caller adds to, and `heard` what was drafted.
+    `heard` is what was drafted so far, by whichever model.
     """
 
     db: Database
@@ -97,7 +97,6 @@ class Journey:
     spender: Spender
     prompt: Callable[[Entry], Prompt]
     keep: Callable[[Session, Attempt], None]
-    said: Sequence[str]
     heard: list[str] = field(default_factory=list)
 
 
@@ -145,7 +144,7 @@ async def _of(journey: Journey, choice: Choice) -> AsyncGenerator[Written | Atte
     except ModelFailed as error:
         log.warning("a model failed (%s): %s", error.fault, error.message)
         became = call.ended("failed", error.fault)
-    except Exception:
+    except Exception:  # a mistake of ours, which the door logs
         became = call.ended("failed", "internal")
         raise
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Self
 
+import anyio
 from anyio.to_thread import run_sync
 
 from ibid.catalogue import Entry
@@ -55,7 +56,13 @@ class LocalModel:
 
     async def draft(self, prompt: Prompt) -> AsyncGenerator[Drafted, None]:
         """Sentences as they come, then the tokens taken; raises `ModelFailed`."""
-        served = await run_sync(self._running)
+        try:
+            with anyio.fail_after(self._seconds):
+                # A stop does not wait until a large file is read, and the next question finds it.
+                served = await run_sync(self._running, abandon_on_cancel=True)
+        except TimeoutError as error:
+            message = f"llama.cpp is still loading {self._file.name} after {self._seconds:g} s."
+            raise ModelFailed(message, "timeout") from error
         async with aclosing(served.draft(prompt)) as drafted:
             async for each in drafted:
                 yield each

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from ibid.errors import Unavailable
 
@@ -45,8 +45,8 @@ class Prompt:
     """All a model is given. `version` names the wording of the instructions.
 
     `system` and `user` are the whole prompt for models that are talked to. With `quotes` they ask for JSON in the shape
-    of `ibid.chat.reading.Reply`, else for sentences with the numbers of passages in square brackets. `said` are sentences of the answer that are out
-    already, by a model that failed.
+    of `ibid.chat.reading.Reply`, else for sentences with the numbers of passages in square brackets. `said` are sentences
+    of the answer that are out already, by a model that failed.
     """
 
     question: str
@@ -70,7 +70,7 @@ class DraftSentence:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call has taken up to now, about or exactly; the cached ones are those of the input that the provider had kept."""
+    """Tokens that a call has taken up to now, about or exactly; cached ones are input that the provider had kept."""
 
     input_tokens: int
     output_tokens: int
@@ -102,6 +102,10 @@ class ChatModel(Protocol):
         ...
 
 
+BYTES_A_TOKEN: Final = 3
+"""Whatever the script, rather too few: an estimate that is too high keeps a budget."""
+
+
 def tokens_of(text: str) -> int:
-    """About how many tokens a text has, rather too many: three bytes each, whatever its script."""
-    return len(text.encode()) // 3
+    """About how many tokens a text has."""
+    return len(text.encode()) // BYTES_A_TOKEN

@@ -8,6 +8,7 @@ from typing import Final, Self
 import anyio
 import httpx2
 from anthropic import AnthropicError, AsyncAnthropic
+from google.genai.errors import APIError as GoogleError
 from openai import AsyncOpenAI, OpenAIError
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior, UserError
@@ -43,6 +44,7 @@ from tenacity import (
 
 from ibid.catalogue import Entry, Provider
 from ibid.chat.port import (
+    BYTES_A_TOKEN,
     Drafted,
     Fault,
     KeyMissing,
@@ -105,7 +107,7 @@ class ProviderModel:
                 events = aiter(stream)
                 while (piece := await self._next(events)) is not None:
                     written += len(piece.text.encode())
-                    yield Usage(read, written // 3)
+                    yield Usage(read, written // BYTES_A_TOKEN)
                     for drafted in reader.read(piece.text if piece.said else ""):
                         said = True
                         yield drafted
@@ -187,9 +189,12 @@ class ProviderModel:
         except ModelAPIError as error:
             raise ModelFailed(f"The provider of {self.name!r} cannot be reached.", "unavailable") from error
         except (UnexpectedModelBehavior, UserError) as error:
-            raise ModelFailed(f"The model {self.name!r} cannot be asked so: {error}", "malformed") from error
-        except (httpx2.HTTPError, OpenAIError, AnthropicError) as error:
-            raise ModelFailed(f"The stream of {self.name!r} broke: {error}", "cut") from error
+            # Without their words, which may be those of documents: this is logged.
+            kind = type(error).__name__
+            raise ModelFailed(f"The model {self.name!r} cannot be asked so ({kind}).", "malformed") from error
+        except (httpx2.HTTPError, OpenAIError, AnthropicError, GoogleError) as error:
+            kind = type(error).__name__
+            raise ModelFailed(f"The stream of {self.name!r} broke ({kind}).", "cut") from error
 
 
 def _key(entry: Entry, settings: Settings) -> str | None:

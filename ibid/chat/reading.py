@@ -135,7 +135,6 @@ class QuotedReader:
             yield NoAnswer()
             return
         yield from map(_quoted, reply.sentences[self._given :])
-        self._given = len(reply.sentences)
 
     def _closed(self) -> Iterator[Drafted]:
         """Sentences whose objects are closed; what is wrong otherwise is said at the end."""
@@ -149,10 +148,8 @@ class QuotedReader:
         for each in found[self._given : len(found) - open_] if isinstance(found, list) else ():
             try:
                 said = Said.model_validate(each)
-            except ValidationError as error:
-                raise ModelFailed(
-                    "The model did not write the JSON that it was asked for.", "malformed"
-                ) from error
+            except ValidationError:
+                return
             self._given += 1
             yield _quoted(said)
 

@@ -72,9 +72,9 @@ def equalise(layers: nn.Module, run: Callable[[], object]) -> None:
     with _ranges(blocks) as seen:
         run()
     for block in blocks:
-        _even_out(block, [name for name in (*_ATTENTION, *_MPNET) if _linear(block, name)], seen)
+        _even_out(block, (*_ATTENTION, *_MPNET), seen)
         _take_apart(block, seen[block, _SECOND])
-        _even_out(block, [_FIRST], seen)
+        _even_out(block, (_FIRST,), seen)
 
 
 @contextmanager
@@ -105,11 +105,11 @@ def _ranges(blocks: Sequence[nn.Module]) -> Iterator[dict[tuple[nn.Module, str],
 def _even_out(
     block: nn.Module, names: Sequence[str], seen: dict[tuple[nn.Module, str], torch.Tensor]
 ) -> None:
-    """Share the unevenness of what the layers of these names are all given with their weights."""
+    """Share the unevenness of what those layers of these names that there are are all given with their weights."""
     found = {name: linear for name in names if (linear := _linear(block, name)) is not None}
     if not found:
         return
-    given = seen[block, names[0]].clamp(min=SMALLEST)
+    given = seen[block, next(iter(found))].clamp(min=SMALLEST)
     weights = torch.stack([linear.weight.abs().amax(0) for linear in found.values()]).amax(0)
     sizes = EXPONENT * given.log2() - (1 - EXPONENT) * weights.detach().clamp(min=SMALLEST).log2()
     factors = torch.exp2((sizes - sizes.mean()).round())
@@ -126,7 +126,7 @@ def _take_apart(block: nn.Module, given: torch.Tensor) -> None:
     # Rounded, so that the last digits, which differ from machine to machine, hardly ever decide.
     order = given.clamp(min=SMALLEST).log2().mul(8).round().argsort(descending=True, stable=True)
     first.weight.data = first.weight.data[order]
-    for bias in (parameter for name, parameter in first.named_parameters() if name == "bias"):
+    if (bias := dict(first.named_parameters()).get("bias")) is not None:
         bias.data = bias.data[order]
     second.weight.data = second.weight.data[:, order]
     _put(block, _SECOND, _Parted(second))
